@@ -1,0 +1,1 @@
+"""From a job folder to other programs' files."""

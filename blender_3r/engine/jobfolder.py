@@ -1,0 +1,214 @@
+"""The folder that holds a job: what was asked, where it stands, cameras, per-view arrays, sparse points, tracks.
+
+Read by both sides: standard library and numpy. Disk is the truth: everything is written under a temporary name and
+renamed, so that whatever is there is whole, at any moment, whoever was killed.
+
+    request.json  state.json  cameras.json  log.txt  tracks.npz
+    views/000012/depth.npy       (h, w) float32 planar z in scene units, 0 = unknown
+                 confidence.npy  (h, w) float32 in 0..1
+                 color.npy       (h, w, 3) uint8 sRGB
+    sparse/points.npy (n, 3) float32   color.npy (n, 3) uint8   error.npy (n,) float32 px   views.npy (n,) int32 count
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from .errors import EngineError
+from .reconstruction import Reconstruction
+
+VIEW_ARRAYS = ("depth", "confidence", "color")
+SPARSE_ARRAYS = ("points", "color", "error", "views")
+
+
+class JobFolder:
+    """Reads and writes one job folder. Writing raises EngineError("machine") when the disk is full or read-only."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> JobFolder:
+        """Make the folder (and its parents) if it is not there."""
+        folder = cls(path)
+        with _disk_errors(folder.path):
+            (folder.path / "views").mkdir(parents=True, exist_ok=True)
+        folder._sweep()
+        return folder
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> JobFolder:
+        """Raises EngineError("input") when there is no job in that folder."""
+        folder = cls(path)
+        if not (folder.path / "request.json").is_file() and not (folder.path / "cameras.json").is_file():
+            raise EngineError(
+                "input",
+                f"There is no reconstruction in {folder.path}.",
+                "Choose the folder that holds cameras.json.",
+            )
+        return folder
+
+    # -- small JSON files
+
+    def write_json(self, name: str, data: dict[str, Any]) -> None:
+        """Replace NAME.json."""
+        text = json.dumps(data, ensure_ascii=False, indent=1, allow_nan=False)
+        with _disk_errors(self.path):
+            _write_atomic(self.path / f"{name}.json", text.encode())
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """NAME.json, or None if it is not there. Raises EngineError("input") when it is damaged."""
+        path = self.path / f"{name}.json"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(data, dict):
+                raise ValueError("not an object")
+            return data
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise EngineError("input", f"{path} cannot be read ({error}).", "Reconstruct again.") from error
+
+    def write_cameras(self, reconstruction: Reconstruction) -> None:
+        self.write_json("cameras", reconstruction.to_json())
+
+    def read_cameras(self) -> Reconstruction | None:
+        """The cameras so far, or None. Raises EngineError("input") when the file is damaged."""
+        data = self.read_json("cameras")
+        if data is None:
+            return None
+        try:
+            return Reconstruction.from_json(data)
+        except ValueError as error:
+            raise EngineError("input", f"{self.path / 'cameras.json'}: {error}.", "Reconstruct again.") from error
+
+    # -- arrays
+
+    def write_view(self, index: int, arrays: dict[str, np.ndarray]) -> None:
+        """Put all arrays of a view (VIEW_ARRAYS) in place at once."""
+        self._write_set(self._view_path(index), arrays, VIEW_ARRAYS)
+
+    def read_view(self, index: int) -> dict[str, np.ndarray]:
+        """Memory-mapped arrays of a view. Raises EngineError("input") when they are missing or damaged."""
+        return self._read_set(self._view_path(index), VIEW_ARRAYS)
+
+    def has_view(self, index: int) -> bool:
+        return self._view_path(index).is_dir()
+
+    def view_indices(self) -> Iterator[int]:
+        """Indices of the views whose arrays are there, ascending."""
+        folder = self.path / "views"
+        names = (p.name for p in folder.iterdir()) if folder.is_dir() else iter(())
+        yield from sorted(int(name) for name in names if name.isdigit())
+
+    def write_sparse(self, arrays: dict[str, np.ndarray]) -> None:
+        self._write_set(self.path / "sparse", arrays, SPARSE_ARRAYS)
+
+    def read_sparse(self) -> dict[str, np.ndarray] | None:
+        """The sparse cloud (SPARSE_ARRAYS), memory-mapped, or None."""
+        folder = self.path / "sparse"
+        return self._read_set(folder, SPARSE_ARRAYS) if folder.is_dir() else None
+
+    def write_npz(self, name: str, **arrays: np.ndarray) -> None:
+        """Replace NAME.npz."""
+        with _disk_errors(self.path):
+            temporary = self.path / f".tmp-{name}.npz"
+            with open(temporary, "wb") as file:
+                np.savez(file, **arrays)
+            os.replace(temporary, self.path / f"{name}.npz")
+
+    def read_npz(self, name: str) -> dict[str, np.ndarray] | None:
+        """NAME.npz as a dict, or None when it is missing or damaged (it can always be made again)."""
+        try:
+            with np.load(self.path / f"{name}.npz", allow_pickle=False) as data:
+                return {key: data[key] for key in data.files}
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+            return None
+
+    def clear_results(self) -> None:
+        """Remove what an earlier, different request left."""
+        with _disk_errors(self.path):
+            for name in ("views", "sparse"):
+                if (self.path / name).is_dir():
+                    shutil.rmtree(self.path / name)
+            for name in ("cameras.json", "state.json", "tracks.npz"):
+                (self.path / name).unlink(missing_ok=True)
+            (self.path / "views").mkdir(exist_ok=True)
+
+    # -- inside
+
+    def _view_path(self, index: int) -> Path:
+        return self.path / "views" / f"{index:06d}"
+
+    def _write_set(self, target: Path, arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> None:
+        missing = set(names) - set(arrays)
+        if missing:
+            raise ValueError(f"arrays missing: {sorted(missing)}")
+        with _disk_errors(self.path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target.parent))
+            try:
+                for name in names:
+                    np.save(temporary / f"{name}.npy", np.ascontiguousarray(arrays[name]))
+                temporary.chmod(0o755)
+                if target.exists():
+                    stale = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target.parent)) / "old"
+                    os.rename(target, stale)
+                    os.rename(temporary, target)
+                    shutil.rmtree(stale.parent, ignore_errors=True)
+                else:
+                    os.rename(temporary, target)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+
+    def _read_set(self, folder: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        try:
+            return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+        except (OSError, ValueError, EOFError) as error:
+            raise EngineError(
+                "input", f"The arrays in {folder} cannot be read ({error}).", "Reconstruct again."
+            ) from error
+
+    def _sweep(self) -> None:
+        """Temporary files of a process that was killed."""
+        for folder in (self.path, self.path / "views"):
+            for leftover in folder.glob(".tmp-*"):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(
+            "machine",
+            f"Cannot write to {path} ({error.strerror or error}).",
+            "Free disk space or choose another job folder; what is already there stays importable.",
+        ) from error
+
+
+def _write_atomic(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

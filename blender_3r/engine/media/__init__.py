@@ -1,0 +1,1 @@
+"""Photos, movies, sequences and rigs to frames in memory, one at a time."""

@@ -1,0 +1,1 @@
+"""A method turns frames into posed views; one module each."""

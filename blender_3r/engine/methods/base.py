@@ -1,0 +1,85 @@
+"""What every method speaks: it turns frames into a stream of events, and asks its context whether to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import Cancelled
+from ..jobfolder import JobFolder
+from ..media.frames import FrameSource
+from ..reconstruction import Reconstruction
+
+
+@dataclass(frozen=True)
+class Progress:
+    """stage: a short phrase for the user ("Tracking points"). fraction of the whole job, 0..1."""
+
+    stage: str
+    done: int
+    total: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class CamerasSolved:
+    """The cameras so far: a first result or a correction of an earlier one. sparse: arrays of JobFolder.write_sparse."""
+
+    reconstruction: Reconstruction
+    sparse: dict[str, np.ndarray] | None = None
+    tracks: dict[str, np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class ViewReady:
+    """Dense arrays (depth, confidence, color) of one view."""
+
+    index: int
+    arrays: dict[str, np.ndarray]
+
+
+Event = Progress | CamerasSolved | ViewReady
+
+
+@dataclass
+class Context:
+    """What a method may ask of its surroundings.
+
+    job: where to look for what an earlier run of the same request left (and to keep intermediate results).
+    is_cancelled: true once the user wants to stop. log: one line for the log file.
+    threads: how many CPU threads to use.
+    """
+
+    job: JobFolder
+    is_cancelled: Callable[[], bool] = lambda: False
+    log: Callable[[str], None] = lambda text: None
+    threads: int = 1
+
+    def check_cancelled(self) -> None:
+        """Raise Cancelled if the user wants to stop; call it at least every 0.2 s where the library allows."""
+        if self.is_cancelled():
+            raise Cancelled
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What `methods` lists. commercial_use: whether results and code may be used commercially."""
+
+    id: str
+    title: str
+    description: str
+    commercial_use: bool
+    needs: tuple[str, ...] = field(default=())
+
+
+class Method(Protocol):
+    """A module or object with INFO and run()."""
+
+    INFO: MethodInfo
+
+    def run(self, frames: FrameSource, settings: dict[str, Any], context: Context) -> Iterator[Event]:
+        """Yield events until done. Raises EngineError for whatever the user must know."""
+        ...

@@ -1,0 +1,77 @@
+"""JSON lines between Blender and the engine: one message a line, on the child's standard input and output.
+
+Read by both sides: standard library, nothing else. Every message has "type"; what belongs to a job carries its "id".
+Unknown types are ignored with a log line; a malformed line never ends the process. Arrays never travel here: they lie
+in the job folder, and a message only says that they are there.
+
+To the engine:   reconstruct {id, request}   cancel {id}   methods {id}   check {id}   quit
+From the engine: hello {protocol, version, python, pid}   methods {id, methods}   checked {id, report}
+                 started {id, job, total, resumed}   progress {id, stage, done, total, fraction, eta_s}
+                 cameras {id, solved, total}   view {id, index}   log {text}
+                 done {id, summary}   failed {id, kind, message, hint}   cancelled {id}
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+VERSION = 1
+MAX_LINE = 1 << 20  # a longer line is not ours: skip it instead of filling memory
+
+Message = dict[str, Any]
+
+
+def encode(type_: str, **fields: Any) -> bytes:
+    """One message as a line of UTF-8 JSON. Raises TypeError or ValueError for what JSON cannot hold (nan too)."""
+    return json.dumps({"type": type_, **fields}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+class Decoder:
+    """Bytes in any portions to messages; lines that are not messages are kept in `rejected`, shortened."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self._skipping = False
+        self.rejected: list[str] = []
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages completed by data, in order."""
+        messages = []
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            message = self._finish(line)
+            if message is not None:
+                messages.append(message)
+        self._append(rest)
+        return messages
+
+    def _append(self, part: bytes) -> None:
+        if self._skipping:
+            return
+        self._pending += part
+        if len(self._pending) > MAX_LINE:
+            self._reject(bytes(self._pending), "line too long")
+            self._pending.clear()
+            self._skipping = True
+
+    def _finish(self, part: bytes) -> Message | None:
+        self._append(part)
+        line, skipped = bytes(self._pending), self._skipping
+        self._pending.clear()
+        self._skipping = False
+        if skipped or not line.strip():
+            return None
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            self._reject(line, "not JSON")
+            return None
+        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+            self._reject(line, "no type")
+            return None
+        return message
+
+    def _reject(self, line: bytes, why: str) -> None:
+        self.rejected.append(f"{why}: {line[:200].decode(errors='replace')}")
+        del self.rejected[:-20]

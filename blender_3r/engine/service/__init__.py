@@ -1,0 +1,1 @@
+"""The process: requests in, events out; also the command line."""

@@ -1,0 +1,1 @@
+"""Tracks, matches, mapping and bundle adjustment: what makes a camera stick to the plate."""
