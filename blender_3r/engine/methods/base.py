@@ -26,7 +26,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class CamerasSolved:
-    """The cameras so far: a first result or a correction of an earlier one. sparse: arrays of JobFolder.write_sparse."""
+    """The cameras so far: a first result or a correction. sparse: the arrays of JobFolder.write_sparse."""
 
     reconstruction: Reconstruction
     sparse: dict[str, np.ndarray] | None = None
