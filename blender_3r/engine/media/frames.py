@@ -55,9 +55,9 @@ class FrameSource:
             scale = max_side / max(image.shape[:2])
             height, width = (max(1, round(side * scale)) for side in image.shape[:2])
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        if gray:
-            return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        return image.copy() if max_side is None or max(image.shape[:2]) <= max_side else image
+            return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if gray else image
+        # A copy: what the caller does to it must not reach the cache.
+        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if gray else image.copy()
 
     def close(self) -> None:
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Callable
@@ -24,6 +23,9 @@ from .info import FrameInfo
 MIN_SIDE = 32  # pixels; nothing can be matched in smaller images
 
 _HEADER_READABLE = frozenset(".jpg .jpeg .png .bmp .webp .tga".split())
+_TAIL = 1 << 16  # bytes
+_DECODE_FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION
+_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError)
 _DIAGONAL_35MM = math.hypot(36.0, 24.0)
 _MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}  # EXIF FocalPlaneResolutionUnit
 # OpenCV and NumPy operations that undo EXIF orientations 2 to 8.
@@ -44,7 +46,6 @@ class ImageInfo:
 
     width: int
     height: int
-    orientation: int = 1
     focal_px: float | None = None
     camera: str = ""
 
@@ -54,38 +55,41 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
     Raises EngineError("input") when it cannot be decoded whole.
     """
-    data = _read_bytes(path)
-    _check_whole(data, path)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_BGR | _AS_STORED)
+    _check_whole(path)
+    # Not cv2.imread: it fails on Windows for names outside the code page.
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    image = cv2.imdecode(data, _DECODE_FLAGS) if data.size else None
     if image is None:
-        image = _read_with_pillow(data, path)
+        image = _read_with_pillow(path)
     else:
         image = cv2.cvtColor(_to_8_bit(image), cv2.COLOR_BGR2RGB)
-    return np.ascontiguousarray(_UPRIGHT.get(_orientation(data), lambda same: same)(image))
+    # Both libraries turn TIFF files themselves, whatever they are asked.
+    orientation = 1 if data[:2].tobytes() in (b"II", b"MM") else _orientation(_exif(path))
+    upright = _UPRIGHT.get(orientation, lambda same: same)
+    return np.ascontiguousarray(upright(image))
 
 
 def image_info(path: str | os.PathLike[str]) -> ImageInfo:
-    """Size, orientation and EXIF facts; decodes the picture only where its header cannot be trusted.
+    """Size and EXIF facts; decodes the picture only where its header cannot be trusted.
 
     Raises EngineError("input") when it is no readable image.
     """
-    data = _read_bytes(path)
-    _check_whole(data, path)
-    if Path(path).suffix.lower() not in _HEADER_READABLE:
+    _check_whole(path)
+    exif = _exif(path)
+    if Path(path).suffix.lower() in _HEADER_READABLE:
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+        except _PILLOW_ERRORS as error:
+            raise _unreadable(path) from error
+        if _orientation(exif) >= 5:
+            width, height = height, width
+    else:
         height, width = read_image(path).shape[:2]
-        return ImageInfo(
-            width, height, camera=_camera_name(_exif(data)), focal_px=exif_focal(_exif(data), width, height)
-        )
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
-        raise _unreadable(path) from error
-    exif = _exif(data)
-    orientation = _orientation(data)
-    if orientation >= 5:
-        width, height = height, width
-    return ImageInfo(width, height, orientation, exif_focal(exif, width, height), _camera_name(exif))
+    return ImageInfo(width, height, exif_focal(exif, width, height), _camera_name(exif))
 
 
 def exif_focal(exif: dict[int, Any], width: int, height: int) -> float | None:
@@ -162,8 +166,6 @@ class ImageReader:
 
 # -- inside
 
-_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
-
 
 def _chosen(source: Source) -> list[tuple[str, int | None]]:
     """(file, frame number) of the range and step."""
@@ -184,34 +186,41 @@ def _chosen(source: Source) -> list[tuple[str, int | None]]:
     return pairs
 
 
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
-    # Not cv2.imread: it fails on Windows for names outside the code page.
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise EngineError(
-            "input", f"{Path(path).name} cannot be opened ({error.strerror or error}).", "Check the file."
-        ) from error
-
-
-def _check_whole(data: bytes, path: str | os.PathLike[str]) -> None:
+def _check_whole(path: str | os.PathLike[str]) -> None:
     """Refuse JPEG and PNG files that end early: decoders paint the rest grey without a word."""
-    cut = (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-65536:]) or (
-        data[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" not in data[-65536:]
-    )
-    if cut:
-        raise EngineError("input", f"{Path(path).name} is damaged: the file ends early.", "Copy it again.")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL))
+            tail = file.read()
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    is_jpeg, is_png = start[:2] == b"\xff\xd8", start == b"\x89PNG\r\n\x1a\n"
+    # In small JPEG files the end mark may be the thumbnail's; large trailers (motion photos) push it out of the tail.
+    in_doubt = (is_jpeg and (size <= _TAIL or b"\xff\xd9" not in tail)) or (is_png and b"IEND" not in tail)
+    if not in_doubt:
+        return
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except _PILLOW_ERRORS as error:
+        raise EngineError("input", f"{Path(path).name} is damaged: the file ends early.", "Copy it again.") from error
+
+
+def _cannot_open(path: str | os.PathLike[str], error: OSError) -> EngineError:
+    return EngineError("input", f"{Path(path).name} cannot be opened ({error.strerror or error}).", "Check the file.")
 
 
 def _unreadable(path: str | os.PathLike[str]) -> EngineError:
     return EngineError("input", f"{Path(path).name} is no image that can be read.", "Convert it to JPEG or PNG.")
 
 
-def _read_with_pillow(data: bytes, path: str | os.PathLike[str]) -> np.ndarray:
+def _read_with_pillow(path: str | os.PathLike[str]) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
+    except _PILLOW_ERRORS as error:
         raise _unreadable(path) from error
 
 
@@ -225,18 +234,18 @@ def _to_8_bit(image: np.ndarray) -> np.ndarray:
     return np.round(encoded * 255).astype(np.uint8)
 
 
-def _exif(data: bytes) -> dict[int, Any]:
+def _exif(path: str | os.PathLike[str]) -> dict[int, Any]:
     """All EXIF tags by number, empty where there are none or they are damaged."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(path) as image:
             exif = image.getexif()
             return {**dict(exif), **dict(exif.get_ifd(0x8769))}
     except Exception:  # damaged EXIF raises almost anything, and it is only extra knowledge
         return {}
 
 
-def _orientation(data: bytes) -> int:
-    value = _number(_exif(data).get(0x0112))
+def _orientation(exif: dict[int, Any]) -> int:
+    value = _number(exif.get(0x0112))
     return int(value) if value in range(1, 9) else 1
 
 
