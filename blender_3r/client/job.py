@@ -1,0 +1,267 @@
+"""One job from start to end as the panel shows it: messages in, state out. Knows nothing of bpy.
+
+starting -> running -> done | failed | cancelled
+              |-> cancelling -> cancelled
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..engine import protocol
+from .process import EngineProcess, describe_exit, read_tail
+
+HANDSHAKE_S = 90.0  # a cold disk and a virus scanner may make the engine's first imports slow
+CANCEL_GRACE_S = 6.0  # what the engine gets to end by itself after Cancel
+LEAVE_GRACE_S = 5.0  # what it gets to leave after its last word
+SILENCE_S = 60.0  # after so long without news the panel says so
+EXIT_GRACE_S = 0.2  # at the end of Blender: what the engine gets to leave by itself
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong, as a sentence, and what to do next; log: its last lines."""
+
+    message: str
+    hint: str = ""
+    kind: str = "internal"
+    log: tuple[str, ...] = ()
+
+
+@dataclass
+class JobState:
+    """What is known of the job.
+
+    fraction: 0..1. eta_s: seconds left at the time eta_at, None = unknown. cameras_revision: how often cameras were
+    announced. revision: grows with every change.
+    """
+
+    status: str = "starting"
+    stage: str = "Starting the engine"
+    fraction: float = 0.0
+    eta_s: float | None = None
+    eta_at: float = 0.0
+    solved: int | None = None
+    total: int | None = None
+    cameras_revision: int = 0
+    views_ready: int = 0
+    summary: dict[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
+    revision: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in ("done", "failed", "cancelled")
+
+
+class Job:
+    """Drives one engine process through one request. Call `pump` often; it never waits."""
+
+    def __init__(
+        self,
+        command: list[str],
+        folder: Path,
+        request: dict[str, Any],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Makes the job folder and starts the engine. Raises OSError when either is impossible."""
+        self.id = folder.name
+        self.folder = folder
+        self.request = request
+        self.log = folder / "log.txt"
+        self.state = JobState()
+        self._clock = clock
+        self._started = self._heard = clock()
+        self._cancelled_at: float | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._process = EngineProcess(command, folder, self.log)
+        self._handlers = {
+            "hello": self._on_hello,
+            "started": self._on_started,
+            "progress": self._on_progress,
+            "cameras": self._on_cameras,
+            "view": self._on_view,
+            "done": self._on_done,
+            "failed": self._on_failed,
+            "cancelled": self._on_cancelled,
+        }
+
+    @property
+    def engine_pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._clock() - self._started
+
+    @property
+    def time_left_s(self) -> float | None:
+        """Seconds until the end as the engine last guessed, None if it did not."""
+        if self.state.eta_s is None:
+            return None
+        return max(0.0, self.state.eta_s - (self._clock() - self.state.eta_at))
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the engine's last message."""
+        return self._clock() - self._heard
+
+    def cancel(self) -> None:
+        """Ask the engine to stop; `pump` ends it by force if it does not."""
+        if self.state.is_over or self._cancelled_at is not None:
+            return
+        self._cancelled_at = self._clock()
+        self._process.send("cancel", id=self.id)
+        self._set(status="cancelling", stage="Stopping", eta_s=None)
+
+    def pump(self, budget_s: float = 0.005) -> bool:
+        """Take in what the engine said, for at most budget_s. Returns whether the state changed."""
+        before = self.state.revision
+        until = self._clock() + budget_s
+        ended = self._process.has_ended  # asked before the queue is emptied, so no last word is lost
+        drained = False
+        while not self.state.is_over:
+            message = self._process.poll()
+            if message is None:
+                drained = True
+                break
+            self._heard = self._clock()
+            self._take(message)
+            if self._clock() >= until:
+                break
+        if not self.state.is_over:
+            if ended and drained:
+                self._on_death()
+            else:
+                self._check_patience()
+        return self.state.revision != before
+
+    def close(self) -> None:
+        """End the engine and wait for its end, about half a second at most: Blender leaves."""
+        if not self.state.is_over:
+            self._process.send("quit")
+            self._set(status="cancelled", eta_s=None)
+        self._process.close(EXIT_GRACE_S)
+
+    # -- messages
+
+    def _take(self, message: protocol.Message) -> None:
+        handler = self._handlers.get(message["type"])
+        if handler is None or message.get("id", self.id) != self.id:
+            return
+        try:
+            handler(message)
+        except (TypeError, ValueError, KeyError):
+            return  # a message of the wrong form says nothing; the next one will
+        self.state.revision += 1
+
+    def _on_hello(self, message: protocol.Message) -> None:
+        version = message.get("protocol")
+        if version != protocol.VERSION:
+            self._fail(
+                Failure(
+                    f"The engine speaks protocol {version}, this extension speaks {protocol.VERSION}.",
+                    "Restart Blender; if it happens again, install the extension anew.",
+                )
+            )
+            return
+        self._process.send("reconstruct", id=self.id, job=str(self.folder), request=self.request)
+        if self._cancelled_at is not None:
+            self._process.send("cancel", id=self.id)
+
+    def _on_started(self, message: protocol.Message) -> None:
+        self._set_running(stage="Going on where it stopped" if message.get("resumed") else "Reading footage")
+        total = message.get("total")
+        self.state.total = int(total) if total else self.state.total
+
+    def _on_progress(self, message: protocol.Message) -> None:
+        fraction = min(1.0, max(0.0, float(message["fraction"])))
+        eta = message.get("eta_s")
+        self._set_running(
+            stage=str(message.get("stage") or self.state.stage),
+            fraction=fraction,
+            eta_s=max(0.0, float(eta)) if eta is not None else None,
+        )
+        self.state.eta_at = self._clock()
+
+    def _on_cameras(self, message: protocol.Message) -> None:
+        self.state.solved, self.state.total = int(message["solved"]), int(message["total"])
+        self.state.cameras_revision += 1
+
+    def _on_view(self, message: protocol.Message) -> None:
+        self.state.views_ready += 1
+
+    def _on_done(self, message: protocol.Message) -> None:
+        summary = message.get("summary")
+        self.state.summary = summary if isinstance(summary, dict) else {}
+        self._end("done", fraction=1.0)
+
+    def _on_failed(self, message: protocol.Message) -> None:
+        if message.get("kind") == "cancelled":
+            self._end("cancelled")
+            return
+        self._fail(
+            Failure(
+                str(message.get("message") or "The engine failed without a reason."),
+                str(message.get("hint") or ""),
+                str(message.get("kind") or "internal"),
+            )
+        )
+
+    def _on_cancelled(self, message: protocol.Message) -> None:
+        self._end("cancelled")
+
+    # -- what no message says
+
+    def _on_death(self) -> None:
+        if self._cancelled_at is not None:
+            self._end("cancelled")
+            return
+        code = self._process.exit_code
+        if code == 0:
+            happened = "The engine ended before the job was done."
+        else:
+            happened = f"The engine stopped unexpectedly ({describe_exit(code)})."
+        hint = "What was computed is kept: press Retry to go on from there, or look at the log."
+        if describe_exit(code) == "killed":
+            hint = "Perhaps memory ran out: try quality Draft or fewer frames. What was computed is kept."
+        self._fail(Failure(happened, hint, "machine", tuple(read_tail(self.log))))
+
+    def _check_patience(self) -> None:
+        now = self._clock()
+        if self._cancelled_at is not None:
+            if now - self._cancelled_at > CANCEL_GRACE_S:
+                self._end("cancelled", grace_s=0.0)
+        elif self.state.status == "starting" and now - self._started > HANDSHAKE_S:
+            self._fail(
+                Failure(
+                    f"The engine did not answer within {HANDSHAKE_S:.0f} seconds.",
+                    "Press Retry; if it happens again, look at the log and install the engine anew.",
+                    "machine",
+                    tuple(read_tail(self.log)),
+                )
+            )
+
+    def _set_running(self, **values: Any) -> None:
+        if self.state.status == "cancelling":
+            values.pop("stage", None)
+            self._set(**values)
+        else:
+            self._set(status="running", **values)
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            setattr(self.state, name, value)
+        self.state.revision += 1
+
+    def _fail(self, failure: Failure) -> None:
+        self.state.failure = failure
+        self._end("failed")
+
+    def _end(self, status: str, grace_s: float = LEAVE_GRACE_S, **values: Any) -> None:
+        self._set(status=status, eta_s=None, **values)
+        self._process.stop(grace_s)

@@ -1,0 +1,244 @@
+"""Reconstruct: footage and settings to a running job; and what is done with a job: cancel, look, forget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bpy
+
+from .. import preferences
+from ..client import environment
+from ..client.job import Failure, Job
+from ..client.session import Delivery, session
+from ..engine.errors import EngineError
+from ..scene.job import ImportOptions, build_job
+from ..scene.jobdata import JobData, read_job
+from . import footage
+from .footage_facts import job_folder
+
+if TYPE_CHECKING:
+    from ..properties import THREER_PG_settings
+
+POINTS = {"draft": 300_000, "normal": 1_000_000, "fine": 3_000_000}  # brought into the scene where 0 is set
+
+
+def request_of(settings: THREER_PG_settings) -> dict[str, Any]:
+    """The form of request.json. Raises EngineError when the footage or a setting is wrong."""
+    source = footage.source_of(settings)
+    values: dict[str, Any] = {"quality": settings.quality, "lens": settings.lens, "dense": settings.dense}
+    focal = footage.focal_in_pixels(settings)
+    if focal is not None:
+        values["focal_px"] = focal
+    if settings.points:
+        values["points"] = settings.points
+    return {"method": settings.method, "source": source.to_json(), "settings": values}
+
+
+def delivery_of(settings: THREER_PG_settings) -> Delivery:
+    """How the result is to come into the scene, with the settings of this moment."""
+    budget = settings.points or POINTS[settings.quality]
+    match_scene = settings.match_scene
+
+    def read(folder: Path, is_final: bool) -> JobData:
+        return read_job(folder, budget if is_final else 0)
+
+    def build(scene: bpy.types.Scene, data: JobData, is_final: bool) -> list[str]:
+        options = ImportOptions(budget if is_final else 0, match_scene=match_scene)
+        return build_job(scene, data, options).warnings
+
+    return Delivery(read, build)
+
+
+class THREER_OT_reconstruct(bpy.types.Operator):
+    """Find the camera and the scene's points from the footage, in the background"""
+
+    bl_idname = "threer.reconstruct"
+    bl_label = "Reconstruct"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        reason = _why_not(context.scene.threer)
+        if reason:
+            cls.poll_message_set(reason)
+        return not reason
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        settings = context.scene.threer
+        preferences.refresh_engine()
+        if session.engine.state != "ready":
+            self.report({"ERROR"}, session.engine.text)
+            return {"CANCELLED"}
+        try:
+            job = _start(settings)
+        except EngineError as error:
+            return self._refuse(Failure(error.message, error.hint, error.kind))
+        session.start(job, context.scene, delivery_of(settings))
+        if bpy.app.background:
+            return self._wait()
+        return {"FINISHED"}
+
+    def _wait(self) -> set[str]:
+        """Without a window nothing else could run meanwhile: stay until the end."""
+        try:
+            session.wait(lambda stage: print(f"3R: {stage}", flush=True))
+        except EngineError as error:
+            session.failure = Failure(error.message, error.hint, error.kind)
+        state = session.job.state
+        failure = session.failure or state.failure
+        if failure is not None:
+            self.report({"ERROR"}, f"{failure.message} {failure.hint}".strip())
+            return {"CANCELLED"}
+        self.report({"INFO"}, str(state.summary.get("text") or "Reconstructed"))
+        return {"FINISHED"}
+
+    def _refuse(self, failure: Failure) -> set[str]:
+        session.fail(failure)
+        self.report({"ERROR"}, f"{failure.message} {failure.hint}".strip())
+        return {"CANCELLED"}
+
+
+class THREER_OT_cancel(bpy.types.Operator):
+    """Stop the running job; what was computed is kept"""
+
+    bl_idname = "threer.cancel"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _poll(cls, session.is_running, "No job is running")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.cancel()
+        return {"FINISHED"}
+
+
+class THREER_OT_dismiss(bpy.types.Operator):
+    """Remove this message; the job folder and the scene stay as they are"""
+
+    bl_idname = "threer.dismiss"
+    bl_label = "Dismiss"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _poll(cls, not session.is_running, "The job is still running")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.dismiss()
+        return {"FINISHED"}
+
+
+class THREER_OT_import_last(bpy.types.Operator):
+    """Bring what the last job computed into this scene"""
+
+    bl_idname = "threer.import_last"
+    bl_label = "Import What There Is"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _poll(cls, session.job is not None and context.mode == "OBJECT", "Switch to Object Mode first")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return bpy.ops.threer.import_job(directory=str(session.job.folder))
+
+
+class THREER_OT_open_log(bpy.types.Operator):
+    """Open the log file of the last job or installation"""
+
+    bl_idname = "threer.open_log"
+    bl_label = "Open Log"
+    bl_options = {"INTERNAL"}
+
+    is_install: bpy.props.BoolProperty(name="Installation", options={"HIDDEN", "SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if self.is_install:
+            return _open(self, environment.install_log(preferences.engine_folder()))
+        if session.job is None:
+            self.report({"WARNING"}, "There is no job whose log could be opened")
+            return {"CANCELLED"}
+        return _open(self, session.job.log)
+
+
+class THREER_OT_open_job(bpy.types.Operator):
+    """Open the folder that holds the last job's cameras and points"""
+
+    bl_idname = "threer.open_job"
+    bl_label = "Open Job Folder"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _poll(cls, session.job is not None, "No job was started yet")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return _open(self, session.job.folder)
+
+
+# -- inside
+
+
+def _why_not(settings: THREER_PG_settings) -> str:
+    """Why Reconstruct cannot be pressed, as a sentence; empty when it can."""
+    if session.is_running:
+        return "A job is running already: wait for it or cancel it"
+    if session.is_installing:
+        return "The engine is being installed"
+    if session.engine.state != "ready":
+        return "Install the engine first"
+    if not footage.has_pick(settings):
+        return "Pick footage first"
+    return settings.info_error
+
+
+def _start(settings: THREER_PG_settings) -> Job:
+    request = request_of(settings)
+    base = preferences.jobs_folder()
+    folder = job_folder(base, footage.source_of(settings))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(
+            "machine",
+            f"The job folder {folder} cannot be made ({error.strerror}).",
+            "Save the .blend elsewhere, or choose a job folder in the preferences.",
+        ) from error
+    try:
+        return Job(environment.serve_command(session.engine.python), folder, request)
+    except OSError as error:
+        raise EngineError(
+            "machine",
+            f"The engine cannot be started ({error.strerror or error}).",
+            "Install the engine again, or check the engine Python in the preferences.",
+        ) from error
+
+
+def _poll(cls: type[bpy.types.Operator], is_possible: bool, reason: str) -> bool:
+    if not is_possible:
+        cls.poll_message_set(reason)
+    return is_possible
+
+
+def _open(operator: bpy.types.Operator, path: Path) -> set[str]:
+    if not os.path.exists(path):
+        operator.report({"WARNING"}, f"{path} is not there (any more)")
+        return {"CANCELLED"}
+    operator.report({"INFO"}, str(path))
+    opener: Callable[..., set[str]] = bpy.ops.wm.path_open
+    return opener(filepath=str(path))
+
+
+classes = (
+    THREER_OT_reconstruct,
+    THREER_OT_cancel,
+    THREER_OT_dismiss,
+    THREER_OT_import_last,
+    THREER_OT_open_log,
+    THREER_OT_open_job,
+)

@@ -1,0 +1,7 @@
+"""The sidebar tab: drawing only, from the scene's settings and from what the session knows."""
+
+from __future__ import annotations
+
+from . import engine, main, options
+
+classes = (*main.classes, *options.classes, *engine.classes)

@@ -1,0 +1,198 @@
+"""The tab's main panel: footage, method, Reconstruct, and how it goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import bpy
+
+from ..client.job import SILENCE_S
+from ..client.session import session
+from . import engine, text
+
+if TYPE_CHECKING:
+    from ..properties import THREER_PG_settings
+
+
+class THREER_PT_main(bpy.types.Panel):
+    bl_label = "Reconstruct Footage"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "3R"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        settings = context.scene.threer
+        if session.engine.state != "ready" or session.is_installing:
+            engine.draw_status(layout.box())
+        column = layout.column()
+        column.enabled = not session.is_running
+        _draw_footage(column, settings)
+        column.separator()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(settings, "method")
+        column.row().prop(settings, "quality", expand=True)
+        layout.separator(factor=0.5)
+        if session.is_running:
+            _draw_running(layout)
+        else:
+            row = layout.row()
+            row.scale_y = 1.6
+            row.operator("threer.reconstruct", icon="CON_CAMERASOLVER")
+            _draw_outcome(layout, context)
+        layout.operator("threer.import_job", text="Import Reconstruction...", icon="IMPORT")
+
+
+# -- footage
+
+
+def _draw_footage(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
+    layout.prop(settings, "source", text="")
+    if settings.source == "CLIP":
+        layout.template_ID(settings, "clip", open="clip.open")
+    elif settings.source == "IMAGE":
+        layout.template_ID(settings, "image", open="image.open")
+    elif settings.source == "RIG":
+        _draw_rig(layout, settings)
+    else:
+        row = layout.row(align=True)
+        row.prop(settings, "path", text="", placeholder="Movie, image or folder")
+        row.operator("threer.pick_footage", text="", icon="FILE_FOLDER")
+        if settings.info_kind in ("sequence", "photos"):
+            layout.row().prop(settings, "image_kind", expand=True)
+    _draw_facts(layout, settings)
+
+
+def _draw_rig(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
+    label = f"{len(settings.files)} Movies" if len(settings.files) > 1 else "Pick One Movie per Camera"
+    layout.operator("threer.pick_footage", text=label, icon="FILE_FOLDER").is_rig = True
+
+
+def _draw_facts(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
+    """Count, size, rate; warnings; or why the footage cannot be used."""
+    if settings.info_text:
+        text.draw_wrapped(layout, settings.info_text, icon=_KIND_ICONS.get(settings.info_kind, "NONE"))
+    if settings.info_kind and settings.info_used != settings.info_count and not settings.info_error:
+        layout.label(text=f"Uses {settings.info_used} of {settings.info_count}", icon="PREVIEW_RANGE")
+    for warning in filter(None, settings.info_warnings.split("\n")):
+        text.draw_wrapped(layout, warning, icon="ERROR")
+    if settings.info_error:
+        column = layout.column()
+        column.alert = True
+        text.draw_wrapped(column, settings.info_error, icon="ERROR")
+
+
+_KIND_ICONS = {"movie": "FILE_MOVIE", "sequence": "RENDERLAYERS", "photos": "IMAGE_DATA", "rig": "CAMERA_STEREO"}
+
+
+# -- a running job
+
+
+def _draw_running(layout: bpy.types.UILayout) -> None:
+    state = session.job.state
+    column = layout.column(align=True)
+    column.progress(factor=state.fraction, text=f"{state.stage}  {state.fraction * 100:.0f} %")
+    left = session.job.time_left_s
+    row = column.row()
+    row.label(text=text.time_left(left) if left is not None else text.duration(session.job.elapsed_s))
+    row.operator("threer.cancel", icon="X", text="Stopping" if state.status == "cancelling" else "Cancel")
+    if state.solved is not None:
+        layout.label(text=f"{state.solved} of {state.total} cameras found", icon="CAMERA_DATA")
+    if state.status == "running" and session.job.silent_s > SILENCE_S:
+        silence = text.duration(session.job.silent_s)
+        text.draw_wrapped(layout, f"No news from the engine for {silence}. It may still be working.", icon="TIME")
+    _draw_waiting(layout)
+
+
+def _draw_waiting(layout: bpy.types.UILayout) -> None:
+    if session.is_waiting:
+        text.draw_wrapped(layout, "The result appears as soon as you are back in Object Mode.", icon="INFO")
+
+
+# -- how it ended
+
+
+def _draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    job = session.job
+    failure = session.failure or (job.state.failure if job is not None else None)
+    if failure is not None:
+        _draw_failure(layout.box(), failure)
+    elif job is not None and job.state.status == "cancelled":
+        _draw_cancelled(layout.box())
+    elif job is not None and job.state.status == "done":
+        _draw_done(layout.box())
+
+
+def _title(box: bpy.types.UILayout, title: str, icon: str) -> None:
+    row = box.row()
+    row.label(text=title, icon=icon)
+    row.operator("threer.dismiss", text="", icon="X", emboss=False)
+
+
+def _draw_failure(box: bpy.types.UILayout, failure: object) -> None:
+    title = box.row()
+    title.alert = True
+    _title(title, "Failed", "CANCEL")
+    text.draw_wrapped(box, failure.message)
+    if failure.hint:
+        text.draw_wrapped(box, failure.hint, icon="INFO")
+    if failure.log:
+        text.draw_wrapped(box, f"Log: {failure.log[-1][:120]}")
+    row = box.row(align=True)
+    row.operator("threer.reconstruct", text="Retry", icon="FILE_REFRESH")
+    if session.job is not None:
+        row.operator("threer.open_log", icon="TEXT")
+    _draw_kept(box)
+
+
+def _draw_cancelled(box: bpy.types.UILayout) -> None:
+    _title(box, "Cancelled", "PAUSE")
+    text.draw_wrapped(box, "What was computed is kept. Reconstruct goes on from there.")
+    _draw_kept(box)
+
+
+def _draw_kept(box: bpy.types.UILayout) -> None:
+    if session.job is not None and session.job.state.solved:
+        box.operator("threer.import_last", icon="IMPORT")
+
+
+def _draw_done(box: bpy.types.UILayout) -> None:
+    summary = session.job.state.summary
+    solved, total = summary.get("solved", 0), summary.get("total", 0)
+    _title(box, f"{solved} of {total} frames solved", "CHECKMARK" if solved == total else "INFO")
+    for line in _facts(summary):
+        box.label(text=line, icon="BLANK1")
+    for warning in _warnings(summary) + session.notes:
+        text.draw_wrapped(box, warning, icon="ERROR")
+    if session.home.find_scene() is None:
+        text.draw_wrapped(
+            box, f"The job was started in {session.home.file_name}, so it is not brought in here.", icon="INFO"
+        )
+        box.operator("threer.import_last", text="Import Here", icon="IMPORT")
+    _draw_waiting(box)
+    row = box.row(align=True)
+    row.operator("threer.open_job", text="Job Folder", icon="FILE_FOLDER")
+    row.operator("threer.open_log", text="Log", icon="TEXT")
+
+
+def _facts(summary: dict[str, object]) -> list[str]:
+    facts = []
+    error, seconds, points = (summary.get(name) for name in ("reproj_error_px", "seconds", "points"))
+    if isinstance(error, int | float):
+        facts.append(f"Mean error {error:.2f} px")
+    if isinstance(points, int) and points:
+        facts.append(f"{text.count(points)} points")
+    if isinstance(seconds, int | float):
+        facts.append(f"Took {text.duration(seconds)}")
+    return facts
+
+
+def _warnings(summary: dict[str, object]) -> list[str]:
+    """What the artist must know of the result, in words."""
+    found = [str(warning) for warning in summary.get("warnings") or ()]
+    failed = [check for check in summary.get("checks") or () if not check.get("passed", True)]
+    return found + [check["text"] for check in failed if check.get("text") and check["text"] not in found]
+
+
+classes = (THREER_PT_main,)

@@ -1,0 +1,75 @@
+"""What most shots do not need: closed sub-panels of the tab."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..client.session import session
+
+
+class _Options:
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "3R"
+    bl_parent_id = "THREER_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def column(self, context: bpy.types.Context) -> bpy.types.UILayout:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.enabled = not session.is_running
+        return layout.column()
+
+
+class THREER_PT_frames(_Options, bpy.types.Panel):
+    bl_label = "Frames"
+    bl_order = 1
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.scene.threer.info_kind in ("movie", "sequence", "rig")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = context.scene.threer
+        column = self.column(context)
+        if settings.info_kind == "rig":
+            column.prop(settings, "rig_frame")
+            return
+        column.prop(settings, "use_range")
+        rows = column.column(align=True)
+        rows.active = settings.use_range
+        rows.prop(settings, "first")
+        rows.prop(settings, "last")
+        rows.prop(settings, "step")
+
+
+class THREER_PT_lens(_Options, bpy.types.Panel):
+    bl_label = "Lens"
+    bl_order = 2
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = context.scene.threer
+        column = self.column(context)
+        column.prop(settings, "lens", text="Zoom")
+        column.prop(settings, "focal_known")
+        if settings.focal_known == "MM":
+            column.prop(settings, "focal_mm", text="Millimeters")
+            column.prop(settings, "sensor_mm")
+        elif settings.focal_known == "PX":
+            column.prop(settings, "focal_px", text="Pixels")
+
+
+class THREER_PT_result(_Options, bpy.types.Panel):
+    bl_label = "Result"
+    bl_order = 3
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = context.scene.threer
+        column = self.column(context)
+        column.prop(settings, "dense")
+        column.prop(settings, "points", text="Point Budget")
+        column.prop(settings, "match_scene")
+
+
+classes = (THREER_PT_frames, THREER_PT_lens, THREER_PT_result)

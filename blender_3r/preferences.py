@@ -1,0 +1,82 @@
+"""What holds for all files: where the engine's Python and the job folders are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from .client import environment
+from .client.session import session
+
+
+def _place_edited(self: THREER_AP_preferences, context: bpy.types.Context) -> None:
+    refresh_engine()
+
+
+class THREER_AP_preferences(bpy.types.AddonPreferences):
+    bl_idname = __package__
+
+    engine_folder: bpy.props.StringProperty(
+        name="Engine Folder",
+        description="Where the engine is installed; empty: a folder of your user account for all Blender versions",
+        subtype="DIR_PATH",
+        update=_place_edited,
+    )
+    engine_python: bpy.props.StringProperty(
+        name="Engine Python",
+        description="Use this Python instead of an installed engine; it must have the packages the engine needs",
+        subtype="FILE_PATH",
+        update=_place_edited,
+    )
+    job_folder: bpy.props.StringProperty(
+        name="Job Folder",
+        description="Where results are kept; empty: a folder 3r_jobs beside the .blend file",
+        subtype="DIR_PATH",
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        from .panels import engine
+
+        layout = self.layout
+        layout.use_property_split = True
+        engine.draw_status(layout)
+        layout.prop(self, "job_folder")
+        layout.prop(self, "engine_folder")
+        layout.prop(self, "engine_python")
+
+
+def get() -> THREER_AP_preferences | None:
+    """The preferences, or None when the package runs without being an enabled add-on (a script's import)."""
+    addon = bpy.context.preferences.addons.get(__package__)
+    return addon.preferences if addon else None
+
+
+def engine_folder() -> Path:
+    """Where the engine is, or is to be, installed."""
+    chosen = _path("engine_folder")
+    return Path(chosen) if chosen else environment.default_engine_folder()
+
+
+def jobs_folder() -> Path:
+    """Where new jobs go: the preference, else beside the .blend, else the user's data folder."""
+    chosen = _path("job_folder")
+    if chosen:
+        return Path(chosen)
+    if bpy.data.filepath:
+        return Path(bpy.data.filepath).parent / "3r_jobs"
+    return environment.data_folder() / "jobs"
+
+
+def refresh_engine() -> None:
+    """Look again whether the engine is there."""
+    session.engine = environment.find_engine(_path("engine_python"), engine_folder())
+
+
+def _path(name: str) -> str:
+    preferences = get()
+    value = getattr(preferences, name) if preferences else ""
+    return bpy.path.abspath(value) if value else ""
+
+
+classes = (THREER_AP_preferences,)

@@ -1,0 +1,191 @@
+"""What the artist sets, per scene. Scene.threer holds all of it; nothing here computes."""
+
+from __future__ import annotations
+
+import bpy
+
+from .operators import footage
+
+
+def _picked(self: THREER_PG_settings, context: bpy.types.Context) -> None:
+    footage.refresh(self)
+
+
+def _path_edited(self: THREER_PG_settings, context: bpy.types.Context) -> None:
+    footage.path_edited(self)
+
+
+def _range_edited(self: THREER_PG_settings, context: bpy.types.Context) -> None:
+    footage.refresh_used(self)
+
+
+class THREER_PG_file(bpy.types.PropertyGroup):
+    """One of several picked files; `name` is its path."""
+
+
+class THREER_PG_settings(bpy.types.PropertyGroup):
+    """Footage, method and how the result comes into the scene. What begins with info_ is written by the extension."""
+
+    source: bpy.props.EnumProperty(
+        name="Source",
+        description="Where the footage comes from",
+        items=(
+            ("FILES", "Movie or Images", "A movie, an image sequence or photos on disk", "FILE_MOVIE", 0),
+            ("CLIP", "Movie Clip", "A clip that is already open in the Movie Clip Editor", "TRACKER", 1),
+            ("IMAGE", "Image", "An image, sequence or movie that is already in this file", "IMAGE_DATA", 2),
+            ("RIG", "Several Cameras", "One movie per camera, all of the same take", "CAMERA_STEREO", 3),
+        ),
+        update=_picked,
+    )
+    path: bpy.props.StringProperty(
+        name="Footage",
+        description="A movie file, one image of a sequence, or a folder of photos",
+        subtype="NONE",
+        update=_path_edited,
+    )
+    files: bpy.props.CollectionProperty(type=THREER_PG_file)
+    clip: bpy.props.PointerProperty(
+        name="Clip", description="The movie clip to reconstruct", type=bpy.types.MovieClip, update=_picked
+    )
+    image: bpy.props.PointerProperty(
+        name="Image", description="The image, sequence or movie to reconstruct", type=bpy.types.Image, update=_picked
+    )
+    image_kind: bpy.props.EnumProperty(
+        name="Images Are",
+        description="How the images belong together",
+        items=(
+            ("AUTO", "Automatic", "Numbered images without gaps are a sequence, others photos"),
+            ("SEQUENCE", "Sequence", "Frames of one moving camera, in the order of their numbers"),
+            ("PHOTOS", "Photos", "Single pictures in any order; each gets a camera of its own"),
+        ),
+        update=_picked,
+    )
+
+    use_range: bpy.props.BoolProperty(
+        name="Frame Range", description="Use only a part of the shot", update=_range_edited
+    )
+    first: bpy.props.IntProperty(
+        name="First",
+        description="First frame to use; movies count from 1, sequences by the number in the file name",
+        default=1,
+        update=_range_edited,
+    )
+    last: bpy.props.IntProperty(
+        name="Last", description="Last frame to use, counted like the first", default=250, update=_range_edited
+    )
+    step: bpy.props.IntProperty(
+        name="Every",
+        description="Use every n-th frame; 1 uses all of them",
+        default=1,
+        min=1,
+        soft_max=10,
+        update=_range_edited,
+    )
+    rig_frame: bpy.props.IntProperty(
+        name="Frame", description="The frame taken from each movie, counted from 1", default=1, min=1
+    )
+
+    method: bpy.props.EnumProperty(
+        name="Method",
+        description="How cameras and points are found",
+        items=(
+            (
+                "classic",
+                "Classic",
+                "Feature tracks and bundle adjustment. Works offline, on any machine, without model weights; "
+                "commercial use is allowed",
+            ),
+        ),
+    )
+    quality: bpy.props.EnumProperty(
+        name="Quality",
+        description="How much time is spent",
+        items=(
+            ("draft", "Draft", "Fast: see whether the shot works at all"),
+            ("normal", "Normal", "Good for most shots"),
+            ("fine", "Fine", "More features and denser points, several times slower"),
+        ),
+        default="normal",
+    )
+    focal_known: bpy.props.EnumProperty(
+        name="Focal Length",
+        description="What is known of the lens",
+        items=(
+            ("NO", "Unknown", "Find the focal length from the footage"),
+            ("MM", "Millimeters", "Focal length and sensor width, as written on the lens and the camera"),
+            ("PX", "Pixels", "Focal length in pixels, from a calibration"),
+        ),
+    )
+    focal_mm: bpy.props.FloatProperty(
+        name="Focal Length",
+        description="Focal length of the lens (not the 35 mm equivalent, unless the sensor is 36 mm wide)",
+        default=35.0,
+        min=1.0,
+        soft_max=300.0,
+        subtype="DISTANCE_CAMERA",
+    )
+    sensor_mm: bpy.props.FloatProperty(
+        name="Sensor Width",
+        description="Width of the part of the sensor that the footage shows",
+        default=36.0,
+        min=1.0,
+        soft_max=70.0,
+        subtype="DISTANCE_CAMERA",
+    )
+    focal_px: bpy.props.FloatProperty(
+        name="Focal Length",
+        description="Focal length in pixels of the original footage",
+        default=1000.0,
+        min=1.0,
+        soft_max=10000.0,
+        precision=1,
+    )
+    lens: bpy.props.EnumProperty(
+        name="Lens",
+        description="Whether the focal length changes during the shot",
+        items=(
+            ("auto", "Automatic", "Find out whether the lens zooms"),
+            ("shared", "Fixed", "One focal length for the whole shot"),
+            ("zoom", "Zoom", "A focal length for each frame"),
+        ),
+    )
+    dense: bpy.props.BoolProperty(
+        name="Dense Points", description="Also measure depth and fill the scene with points", default=True
+    )
+    points: bpy.props.IntProperty(
+        name="Points",
+        description="About how many dense points the scene gets; 0 lets the quality decide",
+        default=0,
+        min=0,
+        soft_max=5_000_000,
+        step=10000,
+    )
+    match_scene: bpy.props.BoolProperty(
+        name="Match Scene to Footage",
+        description="Set resolution, frame rate and frame range of the scene, and its active camera",
+        default=True,
+    )
+
+    info_kind: bpy.props.StringProperty()
+    info_text: bpy.props.StringProperty()
+    info_warnings: bpy.props.StringProperty()
+    info_error: bpy.props.StringProperty()
+    info_count: bpy.props.IntProperty()
+    info_used: bpy.props.IntProperty()
+    info_width: bpy.props.IntProperty()
+    info_height: bpy.props.IntProperty()
+
+
+classes = (THREER_PG_file, THREER_PG_settings)
+
+
+def register() -> None:
+    for cls in classes:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.threer = bpy.props.PointerProperty(type=THREER_PG_settings)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.threer
+    for cls in reversed(classes):
+        bpy.utils.unregister_class(cls)

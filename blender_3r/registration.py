@@ -1,0 +1,33 @@
+"""What Blender is told when the extension is switched on, and taken back in reverse when it is switched off."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import panels, preferences, properties
+from .client import session
+from .operators import engine, footage, import_job, reconstruct
+
+CLASSES = (
+    *preferences.classes,
+    *footage.classes,
+    *engine.classes,
+    *reconstruct.classes,
+    *import_job.classes,
+    *panels.classes,
+)
+
+
+def register() -> None:
+    properties.register()
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    session.register()
+    preferences.refresh_engine()
+
+
+def unregister() -> None:
+    session.unregister()
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)
+    properties.unregister()
