@@ -1,0 +1,59 @@
+"""Import a job folder, finished or still running; importing it again updates what is in the scene."""
+
+import bpy
+from bpy.props import BoolProperty, IntProperty, StringProperty
+
+from ..engine.errors import EngineError
+from ..scene.job import ImportOptions, import_job
+
+
+class THREER_OT_import_job(bpy.types.Operator):
+    """Import the cameras and points of a reconstruction; importing it again updates them"""
+
+    bl_idname = "threer.import_job"
+    bl_label = "Import Reconstruction"
+    bl_options = {"REGISTER", "UNDO"}
+
+    directory: StringProperty(
+        name="Job Folder", description="The folder that holds cameras.json", subtype="DIR_PATH", options={"SKIP_SAVE"}
+    )
+    filter_folder: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
+    point_budget: IntProperty(
+        name="Points", description="Import at most so many points; 0 for cameras only", default=1_000_000, min=0
+    )
+    plate: BoolProperty(name="Background Plate", description="Show the footage behind the cameras", default=True)
+    match_scene: BoolProperty(
+        name="Match Scene",
+        description="Give the scene the footage's resolution, pixel aspect, frame rate, frame range and colours "
+        "(view transform Standard), and make the camera active",
+        default=True,
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Switch to Object Mode first")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if not self.directory:
+            self.report({"ERROR"}, "No job folder is chosen. Choose the folder that holds cameras.json.")
+            return {"CANCELLED"}
+        options = ImportOptions(self.point_budget, self.plate, self.match_scene)
+        try:
+            result = import_job(context.scene, bpy.path.abspath(self.directory), options)
+        except EngineError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        for sentence in result.warnings:
+            self.report({"WARNING"}, sentence)
+        self.report({"INFO"}, result.text)
+        return {"FINISHED"}
+
+
+classes = (THREER_OT_import_job,)

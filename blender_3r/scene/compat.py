@@ -1,0 +1,99 @@
+"""Where Blender's Python API differs between 4.2 and 5.2: one small function each, with the version it is for.
+
+A function goes when the oldest version it is for is no longer supported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+
+def fcurves_of(block: bpy.types.ID, name: str) -> Any:
+    """The F-curve collection that animates block, made (with an action called name) if there is none.
+
+    Up to 4.3 an action holds the curves itself; from 4.4 they belong to a slot; from 5.0 `Action.fcurves` is gone.
+    """
+    animation = block.animation_data_create()
+    if animation.action is None:
+        animation.action = bpy.data.actions.new(name)
+    action = animation.action
+    if not hasattr(action, "slots"):
+        return action.fcurves
+    if animation.action_slot is None:
+        animation.action_slot = action.slots.new(block.id_type, name)
+    layer = action.layers[0] if action.layers else action.layers.new("Layer")
+    strip = layer.strips[0] if layer.strips else layer.strips.new(type="KEYFRAME")
+    return strip.channelbag(animation.action_slot, ensure=True).fcurves
+
+
+def modifier_input(modifier: bpy.types.NodesModifier, identifier: str) -> Any:
+    """The value of a geometry-nodes input. From 5.2 inputs are RNA properties, before that ID properties."""
+    inputs = getattr(getattr(modifier, "properties", None), "inputs", None)
+    return getattr(inputs, identifier).value if inputs is not None else modifier[identifier]
+
+
+def set_modifier_input(modifier: bpy.types.NodesModifier, identifier: str, value: Any) -> None:
+    """Set a geometry-nodes input (see modifier_input)."""
+    inputs = getattr(getattr(modifier, "properties", None), "inputs", None)
+    if inputs is not None:
+        getattr(inputs, identifier).value = value
+    else:
+        modifier[identifier] = value
+
+
+def modifier_input_place(modifier: bpy.types.NodesModifier, identifier: str) -> tuple[Any, str]:
+    """Data and property name of an input, for `layout.prop` (see modifier_input)."""
+    inputs = getattr(getattr(modifier, "properties", None), "inputs", None)
+    return (getattr(inputs, identifier), "value") if inputs is not None else (modifier, f'["{identifier}"]')
+
+
+def modifier_input_path(modifier: bpy.types.NodesModifier, identifier: str) -> str:
+    """The data path of an input, for keys and drivers on the object (see modifier_input)."""
+    if hasattr(getattr(modifier, "properties", None), "inputs"):
+        return f'modifiers["{modifier.name}"].properties.inputs.{identifier}.value'
+    return f'modifiers["{modifier.name}"]["{identifier}"]'
+
+
+def eevee_id() -> str:
+    """The render engine id of EEVEE: BLENDER_EEVEE_NEXT from 4.2 to 4.5, BLENDER_EEVEE from 5.0."""
+    engines = bpy.types.RenderSettings.bl_rna.properties["engine"].enum_items
+    return "BLENDER_EEVEE_NEXT" if "BLENDER_EEVEE_NEXT" in engines else "BLENDER_EEVEE"
+
+
+def compositor(scene: bpy.types.Scene) -> tuple[bpy.types.NodeTree, bpy.types.NodeSocket]:
+    """An empty compositor of this scene and the socket that takes the final picture.
+
+    Up to 4.5 the tree belongs to the scene; from 5.0 it is a node group with an output of its own.
+    """
+    if hasattr(scene, "compositing_node_group"):
+        tree = bpy.data.node_groups.new(f"{scene.name} Compositing", "CompositorNodeTree")
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        scene.compositing_node_group = tree
+        return tree, tree.nodes.new("NodeGroupOutput").inputs[0]
+    scene.use_nodes = True
+    scene.node_tree.nodes.clear()
+    return scene.node_tree, scene.node_tree.nodes.new("CompositorNodeComposite").inputs[0]
+
+
+def alpha_over_inputs(node: bpy.types.Node) -> tuple[bpy.types.NodeSocket, bpy.types.NodeSocket]:
+    """(background, foreground) of a compositor's Alpha Over node: named from 5.0, by position before."""
+    background, foreground = node.inputs.get("Background"), node.inputs.get("Foreground")
+    return background or node.inputs[1], foreground or node.inputs[2]
+
+
+def use_movie_output(scene: bpy.types.Scene) -> None:
+    """Let this scene render to a movie file. From 5.0 the media type comes before the file format."""
+    settings = scene.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "VIDEO"
+    settings.file_format = "FFMPEG"
+
+
+def enable_material_nodes(material: bpy.types.Material) -> bpy.types.NodeTree:
+    """The material's node tree, emptied. Up to 4.5 it is made by use_nodes; from 5.0 it is always there."""
+    if material.node_tree is None:
+        material.use_nodes = True
+    material.node_tree.nodes.clear()
+    return material.node_tree

@@ -1,0 +1,249 @@
+"""A job folder into a scene, and again into the same scene: the one entry point of this package.
+
+    syn_walk                  collection
+        syn_walk              root empty: how the engine's world stands in Blender's; facts as custom properties
+        syn_walk Cameras      collection: the animated camera, or one camera per photo
+        syn_walk Points       collection: one mesh
+
+Importing again finds all of it by its tags and updates it in place. What belongs to the user stays: names, the
+collections an object was moved to, sliders, and the root's transform once it was touched.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from ..engine.errors import EngineError
+from . import tags
+from .cameras import set_depth_range, write_animated_camera, write_photo_camera
+from .jobdata import JobData, read_job
+from .plate import attach_footage, attach_photo, match_scene, scene_frames
+from .point_nodes import add_point_display
+from .points import write_points
+
+_PLACEMENT = "threer_placement"
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """point_budget: at most so many points, 0 for none. plate: footage behind the cameras. match_scene: the scene
+    takes size, frame rate, frame range and plain colours of the footage, and its camera."""
+
+    point_budget: int = 1_000_000
+    plate: bool = True
+    match_scene: bool = True
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What lies in the scene now. updated: the job was there before. warnings: sentences for the user."""
+
+    root: bpy.types.Object
+    collection: bpy.types.Collection
+    cameras: list[bpy.types.Object]
+    points: bpy.types.Object | None
+    updated: bool
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """One sentence for the status line."""
+        cameras = "an animated camera" if self.root["threer_kind"] == "video" else f"{len(self.cameras)} cameras"
+        count = len(self.points.data.vertices) if self.points else 0
+        verb = "Updated" if self.updated else "Imported"
+        return f"{verb} {self.collection.name}: {cameras}, {count:,} points."
+
+
+def import_job(
+    scene: bpy.types.Scene, folder: str | os.PathLike[str], options: ImportOptions = ImportOptions()
+) -> ImportResult:
+    """Read a job folder, finished or running, and make or update its datablocks in scene.
+
+    Raises EngineError with a sentence when the job cannot be imported; the scene is then as it was.
+    """
+    return build_job(scene, read_job(folder, options.point_budget), options)
+
+
+def build_job(scene: bpy.types.Scene, data: JobData, options: ImportOptions = ImportOptions()) -> ImportResult:
+    """The datablocks of a job that was read before (read_job may run in a thread, this may not)."""
+    there = _job_objects(scene, data.folder)
+    if any(item.mode != "OBJECT" for item in there.values()):
+        raise EngineError("usage", f"{data.name} is being edited.", "Leave Edit Mode and import again.")
+    with tags.nothing_left_on_error():
+        tags.remove_unused(data.folder)
+        return _Builder(scene, data, options, there).build()
+
+
+def push_undo(message: str) -> None:
+    """Close an undo step after changes made from a timer, where no operator does it."""
+    manager = bpy.context.window_manager
+    with bpy.context.temp_override(window=bpy.context.window or manager.windows[0]):
+        bpy.ops.ed.undo_push(message=message)
+
+
+def _job_objects(scene: bpy.types.Scene, job: str) -> dict[tuple[str, str], bpy.types.Object]:
+    """The job's objects in scene by (role, view); of duplicates the first."""
+    found: dict[tuple[str, str], bpy.types.Object] = {}
+    for item in scene.objects:
+        if item.get(tags.JOB) == job and item.library is None:
+            found.setdefault((item.get(tags.ROLE, ""), item.get(tags.VIEW, "")), item)
+    return found
+
+
+class _Builder:
+    """One import: what is being built, and what was there."""
+
+    def __init__(
+        self,
+        scene: bpy.types.Scene,
+        data: JobData,
+        options: ImportOptions,
+        there: dict[tuple[str, str], bpy.types.Object],
+    ) -> None:
+        self.scene, self.data, self.options, self.there = scene, data, options, there
+        self.warnings: list[str] = []
+        self.kept: set[tuple[str, str]] = set()
+
+    def build(self) -> ImportResult:
+        updated = ("root", "") in self.there
+        self.collection = self._collection("job", self.data.name, self.scene.collection)
+        self.root = self._object("root", "", self.data.name, None, self.collection)
+        self._place_root(fresh=not updated)
+        self._write_facts()
+        cameras = self._video_camera() if self.data.is_video else self._photo_cameras()
+        points = self._points()
+        self._remove_stale()
+        if self.options.match_scene:
+            self._warn(match_scene(self.scene, self.data))
+        ours = self.scene.camera is not None and self.scene.camera.get(tags.JOB) == self.data.folder
+        if self.scene.camera is None or (self.options.match_scene and not ours):
+            self.scene.camera = cameras[0]
+        return ImportResult(self.root, self.collection, cameras, points, updated, self.warnings)
+
+    # -- parts
+
+    def _place_root(self, fresh: bool) -> None:
+        """Stand the world upright, unless the user has moved it since."""
+        placement = self.data.placement.copy()
+        if self.data.reconstruction.metric:
+            placement[:3] /= self.scene.unit_settings.scale_length
+        root = self.root
+        written = np.array(root.get(_PLACEMENT, np.zeros(16))).reshape(4, 4)
+        untouched = np.allclose(np.array(root.matrix_basis), written, rtol=0, atol=1e-4 * (1 + np.abs(written).max()))
+        if fresh or untouched:
+            root.matrix_basis = Matrix(placement.tolist())
+            root[_PLACEMENT] = placement.reshape(-1).tolist()
+            root.empty_display_size = 0.5 / float(np.linalg.norm(placement[:3, 0]))
+
+    def _write_facts(self) -> None:
+        result = self.data.reconstruction
+        failed = [check.text for check in result.checks if not check.passed]
+        for name, value in {
+            "method": result.method,
+            "engine_version": self.data.engine_version,
+            "kind": result.kind,
+            "motion": result.motion,
+            "lens": result.lens,
+            "metric": result.metric,
+            "focal_is_certain": result.focal_is_certain,
+            "error_px": -1.0 if result.reproj_error_px is None else float(result.reproj_error_px),
+            "solved": len(result.solved),
+            "total": len(result.views),
+            "source": result.source,
+            "failed_checks": "\n".join(failed),
+        }.items():
+            self.root[f"threer_{name}"] = value
+
+    def _video_camera(self) -> list[bpy.types.Object]:
+        collection = self._collection("cameras", f"{self.data.name} Cameras", self.collection)
+        camera = self._camera("", f"{self.data.name} Camera", collection)
+        order = sorted(self.data.solved_views, key=lambda view: view.frame)
+        tripod = self.data.reconstruction.motion == "tripod"
+        write_animated_camera(camera, order, scene_frames(self.data, order), tripod)
+        if self.options.plate:
+            self._warn(attach_footage(camera, self.data))
+        return [camera]
+
+    def _photo_cameras(self) -> list[bpy.types.Object]:
+        collection = self._collection("cameras", f"{self.data.name} Cameras", self.collection)
+        cameras, missing = [], 0
+        for view in self.data.solved_views:
+            camera = self._camera(view.file, os.path.splitext(os.path.basename(view.file))[0], collection)
+            write_photo_camera(camera, view)
+            if self.options.plate:
+                missing += not attach_photo(camera, view, self.data.source)
+            cameras.append(camera)
+        if missing:
+            self._warn(f"{missing} of {len(cameras)} pictures are not there, so their cameras have no background.")
+        return cameras
+
+    def _camera(self, view: str, name: str, collection: bpy.types.Collection) -> bpy.types.Object:
+        camera = self.there.get(("camera", view))
+        if camera is None:
+            lens = bpy.data.cameras.new(name)
+            tags.set_tag(lens, self.data.folder, "lens", view)
+            set_depth_range(lens, self.data.depth, self.root.matrix_basis.median_scale)
+            camera = self._object("camera", view, name, lens, collection)
+        self._hang_on_root(camera)
+        self.kept.add(("camera", view))
+        return camera
+
+    def _points(self) -> bpy.types.Object | None:
+        cloud = self.data.cloud
+        if cloud is None and self.options.point_budget <= 0:
+            self.kept.add(("points", ""))
+            return self.there.get(("points", ""))
+        if cloud is None or len(cloud) == 0:
+            return None
+        points = self.there.get(("points", ""))
+        if points is None:
+            name = f"{self.data.name} Points"
+            mesh = bpy.data.meshes.new(name)
+            tags.set_tag(mesh, self.data.folder, "cloud")
+            collection = self._collection("points", name, self.collection)
+            points = self._object("points", "", name, mesh, collection)
+        write_points(points.data, cloud)
+        add_point_display(points)
+        self._hang_on_root(points)
+        self.kept.add(("points", ""))
+        return points
+
+    def _remove_stale(self) -> None:
+        """Cameras of views that are no longer solved, points that are no longer there."""
+        stale = [item for (role, view), item in self.there.items() if role != "root" and (role, view) not in self.kept]
+        bpy.data.batch_remove(stale)
+        tags.remove_unused(self.data.folder)
+
+    # -- find or make
+
+    def _collection(self, role: str, name: str, parent: bpy.types.Collection) -> bpy.types.Collection:
+        found = tags.find(self.scene.collection.children_recursive, self.data.folder, f"{role} collection")
+        if found is None:
+            found = bpy.data.collections.new(name)
+            tags.set_tag(found, self.data.folder, f"{role} collection")
+            parent.children.link(found)
+        return found
+
+    def _object(
+        self, role: str, view: str, name: str, content: bpy.types.ID | None, collection: bpy.types.Collection
+    ) -> bpy.types.Object:
+        found = self.there.get((role, view))
+        if found is None:
+            found = bpy.data.objects.new(name, content)
+            tags.set_tag(found, self.data.folder, role, view)
+            collection.objects.link(found)
+        return found
+
+    def _hang_on_root(self, item: bpy.types.Object) -> None:
+        if item.parent != self.root:
+            item.parent = self.root
+            item.matrix_parent_inverse.identity()
+
+    def _warn(self, sentence: str) -> None:
+        if sentence:
+            self.warnings.append(sentence)
