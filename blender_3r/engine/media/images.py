@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# OpenCV reads this when it is imported: without it EXR files are refused.
-os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
-
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError

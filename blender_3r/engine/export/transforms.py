@@ -1,0 +1,55 @@
+"""nerfstudio's transforms.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..jobfolder import JobFolder
+from ..reconstruction import Reconstruction, View
+from . import ExportOptions
+from .images import image_names, write_images
+from .ply import write_sparse
+
+_OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+def write_transforms(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
+    """transforms.json (camera model OPENCV, intrinsics per frame, OpenGL camera axes, the job's world) and sparse.ply.
+
+    file_path points to images/NAME beside it, which the option images writes.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    names = image_names(result)
+    data: dict[str, Any] = {
+        "camera_model": "OPENCV",
+        "frames": [_frame(result.views[index], f"images/{names[index]}") for index in result.solved],
+    }
+    sparse = job.read_sparse()
+    if sparse is not None:
+        write_sparse(sparse, out / "sparse.ply", options.points)
+        data["ply_file_path"] = "sparse.ply"
+    (out / "transforms.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+    if options.images:
+        write_images(job, result, out / "images")
+
+
+def _frame(view: View, file_path: str) -> dict[str, Any]:
+    lens = view.intrinsics
+    return {
+        "file_path": file_path,
+        "w": lens.width,
+        "h": lens.height,
+        "fl_x": lens.fx,
+        "fl_y": lens.fy,
+        "cx": lens.cx,
+        "cy": lens.cy,
+        "k1": lens.k1,
+        "k2": lens.k2,
+        "p1": lens.p1,
+        "p2": lens.p2,
+        "transform_matrix": (view.world_from_camera @ _OPENGL_FROM_OPENCV).tolist(),
+    }

@@ -1,0 +1,233 @@
+"""The command line: the same jobs as Blender runs, for scripts and render farms."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, errors
+from ..errors import EngineError
+from ..source import KINDS, source_from_path
+
+EXIT_HELP = f"""exit status:
+  {errors.EXIT_OK}    done
+  {errors.EXIT_BUG}    a fault of the program; log.txt in the job folder says more
+  {errors.EXIT_USAGE}    the command or the request is wrong
+  {errors.EXIT_INPUT}    footage or job missing or unreadable
+  {errors.EXIT_UNSOLVED}    footage read, but no camera can be had from it
+  {errors.EXIT_MACHINE}    disk, memory or a missing package
+  {errors.EXIT_CANCELLED}  stopped by Ctrl-C; what was computed is kept, and the same command goes on from there
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit status is one of errors.EXIT_*, as --help lists them."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.action(options)
+    except EngineError as error:
+        if options.debug:
+            traceback.print_exc()
+        _print_error(error, as_json=getattr(options, "json", False))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return errors.EXIT_CANCELLED
+    except BrokenPipeError:  # `... | head` has seen enough
+        sys.stderr.close()
+        return errors.EXIT_OK
+    except Exception as error:
+        if options.debug:
+            raise
+        print(f"The engine failed unexpectedly ({type(error).__name__}: {error}). See --debug.", file=sys.stderr)
+        return errors.EXIT_BUG
+
+
+# -- commands
+
+
+def _reconstruct(options: argparse.Namespace) -> int:
+    from .console import run_on_console
+    from .settings import make_request
+
+    source = source_from_path(
+        options.source,
+        kind=options.kind,
+        first=options.first,
+        last=options.last,
+        step=options.step,
+        rig_frame=options.rig_frame,
+    )
+    settings = {
+        "quality": options.quality,
+        "lens": options.lens,
+        "focal_px": options.focal,
+        "dense": False if options.no_dense else None,
+        "points": options.points,
+        "intrinsics": str(Path(options.intrinsics).absolute()) if options.intrinsics else None,
+        "threads": options.threads,
+    }
+    request = make_request(options.method, source, settings)
+    summary = run_on_console(request, Path(options.out), restart=options.restart, debug=options.debug)
+    if options.json:
+        print(json.dumps({"status": "done", "job": str(Path(options.out).absolute()), **summary}))
+    else:
+        print(summary["text"])
+        for warning in summary["warnings"]:
+            print(f"Note: {warning}")
+    return errors.EXIT_OK
+
+
+def _methods(options: argparse.Namespace) -> int:
+    import dataclasses
+
+    from ..methods import list_methods
+
+    infos = list_methods()
+    if options.json:
+        print(json.dumps([dataclasses.asdict(info) for info in infos]))
+        return errors.EXIT_OK
+    for info in infos:
+        use = "commercial use allowed" if info.commercial_use else "no commercial use"
+        print(f"{info.id:12} {info.title} ({use})\n             {info.description}")
+    return errors.EXIT_OK
+
+
+def _info(options: argparse.Namespace) -> int:
+    from .info import job_info
+
+    facts, lines = job_info(options.job)
+    print(json.dumps(facts) if options.json else "\n".join(lines))
+    return errors.EXIT_OK
+
+
+def _export(options: argparse.Namespace) -> int:
+    from ..export import export_job
+
+    written = export_job(
+        options.job,
+        options.format,
+        options.out,
+        images=options.images,
+        min_confidence=options.min_confidence,
+        points=options.points,
+    )
+    print(f"Wrote {written}")
+    return errors.EXIT_OK
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .check import self_check
+
+    report = self_check(options.folder)
+    if options.json:
+        print(json.dumps(report))
+    else:
+        print(
+            f"engine {report['version']}, Python {report['python']}, {report['threads']} threads, {report['platform']}"
+        )
+        for package, version in report["packages"].items():
+            print(f"  {package} {version or 'MISSING'}")
+        print(f"  methods: {', '.join(report['methods']) or 'none'}")
+        for problem in report["problems"]:
+            print(f"Problem: {problem}")
+        print("All is well." if report["ok"] else "The engine cannot work like this.")
+    return errors.EXIT_OK if report["ok"] else errors.EXIT_MACHINE
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from .process import serve
+
+    return serve(options.parent)
+
+
+# -- the command line's form
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python blender_3r/engine",
+        description="Footage in, tracked camera and points out.",
+        epilog=EXIT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"blender_3r engine {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_reconstruct(commands)
+    methods = _add(commands, "methods", _methods, "list the methods")
+    methods.add_argument("--json", action="store_true", help="as JSON")
+    info = _add(commands, "info", _info, "tell what a job folder holds")
+    info.add_argument("job", metavar="JOB", help="the job folder")
+    info.add_argument("--json", action="store_true", help="as JSON")
+    _add_export(commands)
+    check = _add(commands, "check", _check, "test the engine's installation")
+    check.add_argument("folder", nargs="?", help="where jobs are to be written (default: the temporary folder)")
+    check.add_argument("--json", action="store_true", help="as JSON")
+    serve = _add(commands, "serve", _serve, "speak JSON lines on standard input and output, for Blender")
+    serve.add_argument("--parent", type=int, metavar="PID", help="end when this process is gone")
+    return parser
+
+
+def _add(commands: Any, name: str, action: Any, summary: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=EXIT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    parser.set_defaults(action=action)
+    return parser
+
+
+def _add_reconstruct(commands: Any) -> None:
+    parser = _add(commands, "reconstruct", _reconstruct, "solve cameras and points from footage")
+    parser.add_argument(
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help="a movie, a folder of images, one image of a numbered sequence, or several files",
+    )
+    parser.add_argument("--out", required=True, metavar="JOB", help="the job folder; an interrupted job there goes on")
+    parser.add_argument("--method", default="classic", help="see the command methods (default: classic)")
+    parser.add_argument("--kind", choices=KINDS, help="what the source is, where the names mislead")
+    parser.add_argument("--first", type=int, metavar="N", help="first frame (a movie counts from 0)")
+    parser.add_argument("--last", type=int, metavar="N", help="last frame, included")
+    parser.add_argument("--step", type=int, default=1, metavar="N", help="take every N-th frame")
+    parser.add_argument("--rig-frame", type=int, metavar="N", help="the frame taken from every movie of a rig")
+    parser.add_argument("--focal", type=float, metavar="PX", help="known focal length in pixels of the image width")
+    parser.add_argument("--intrinsics", metavar="FILE", help="known cameras, in the form of cameras.json")
+    parser.add_argument(
+        "--lens", choices=("auto", "shared", "zoom"), help="one focal, or one per frame (default: auto)"
+    )
+    parser.add_argument("--quality", choices=("draft", "normal", "fine"), help="default: normal")
+    parser.add_argument("--no-dense", action="store_true", help="cameras and sparse points only")
+    parser.add_argument("--points", type=int, metavar="N", help="how many dense points to aim for")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
+    parser.add_argument("--restart", action="store_true", help="forget what the job folder holds")
+    parser.add_argument("--json", action="store_true", help="the result as one line of JSON")
+
+
+def _add_export(commands: Any) -> None:
+    from ..export import FORMATS
+
+    parser = _add(commands, "export", _export, "write a job's result in another form")
+    parser.add_argument("job", metavar="JOB", help="the job folder")
+    parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="see below")
+    parser.add_argument("--out", required=True, metavar="PATH", help="file (ply, chan) or folder (colmap, ...)")
+    parser.add_argument("--images", action="store_true", help="write the frames too (colmap, transforms)")
+    parser.add_argument("--min-confidence", type=float, default=0.0, metavar="C", help="drop points below (0..1)")
+    parser.add_argument("--points", type=int, metavar="N", help="at most so many points")
+    listed = "\n".join(f"  {name:11} {text}" for name, (_, text) in sorted(FORMATS.items()))
+    parser.epilog = f"formats:\n{listed}\n\n{EXIT_HELP}"
+
+
+def _print_error(error: EngineError, as_json: bool) -> None:
+    if as_json:
+        status = "cancelled" if error.kind == "cancelled" else "failed"
+        print(json.dumps({"status": status, "kind": error.kind, "message": error.message, "hint": error.hint}))
+    print(str(error), file=sys.stderr)

@@ -1,0 +1,185 @@
+"""The engine as a child process: requests on standard input, reports on standard output, one job at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import queue
+import sys
+import threading
+from typing import Any, BinaryIO
+
+from .. import __version__, protocol
+from ..errors import Cancelled, EngineError
+from .output import claim_stdout
+
+PARENT_CHECK_S = 1.0
+LEAVE_S = 2.0  # what a job gets to end by itself; its folder is whole at any moment, so nothing is lost after that
+
+
+class Service:
+    """Takes messages, starts jobs, reports. `out` is written by one message at a time, from any thread."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._writing = threading.Lock()
+        self._cancel = threading.Event()
+        self._job_id: Any = None
+        self._worker: threading.Thread | None = None
+
+    def hello(self) -> None:
+        self.send(
+            "hello",
+            protocol=protocol.VERSION,
+            version=__version__,
+            python=platform.python_version(),
+            pid=os.getpid(),
+        )
+
+    def send(self, type_: str, **fields: Any) -> None:
+        """Raises OSError when nobody listens any more."""
+        line = memoryview(protocol.encode(type_, **fields))
+        with self._writing:
+            while line:  # the stream is unbuffered: a pipe may take less than the whole line
+                line = line[self._out.write(line) or 0 :]
+
+    def handle(self, message: protocol.Message) -> bool:
+        """Act on a message; False when the process is to end."""
+        kind, job_id = message["type"], message.get("id")
+        if kind == "quit":
+            return False
+        if kind == "cancel":
+            if job_id is None or job_id == self._job_id:
+                self._cancel.set()
+        elif kind == "reconstruct":
+            self._start(message)
+        elif kind == "methods":
+            self._answer(job_id, self._send_methods)
+        elif kind == "check":
+            self._answer(job_id, self._send_report)
+        else:
+            self.send("log", text=f"unknown message {kind!r} ignored")
+        return True
+
+    def stop(self) -> None:
+        """Cancel the running job and give it a moment to end."""
+        self._cancel.set()
+        if self._worker is not None:
+            self._worker.join(LEAVE_S)
+
+    # -- inside
+
+    def _start(self, message: protocol.Message) -> None:
+        job_id = message.get("id")
+        if self._worker is not None and self._worker.is_alive():
+            self._fail(
+                job_id,
+                EngineError("usage", "The engine is working on another job.", "Wait for its end, or cancel it first."),
+            )
+            return
+        self._cancel.clear()
+        self._job_id = job_id
+        self._worker = threading.Thread(target=self._run, args=(message,), name="job", daemon=True)
+        self._worker.start()
+
+    def _run(self, message: protocol.Message) -> None:
+        """Worker thread: one job from start to end."""
+        job_id = message.get("id")
+
+        def report(type_: str, **fields: Any) -> None:
+            try:
+                self.send(type_, id=job_id, **fields)
+            except OSError:  # nobody listens any more: stop, as when asked to
+                self._cancel.set()
+
+        try:
+            folder = message.get("job")
+            if not isinstance(folder, str) or not folder:
+                raise EngineError("usage", "The request names no job folder.")
+            from .runner import run_job  # imports OpenCV: not before the handshake
+
+            summary = run_job(message.get("request"), folder, report, self._cancel.is_set)
+        except Cancelled:
+            report("cancelled")
+        except EngineError as error:
+            report("failed", kind=error.kind, message=error.message, hint=error.hint)
+        except ImportError as error:
+            hint = "The engine's installation is incomplete: install the engine again."
+            report("failed", kind="machine", message=f"The engine cannot start a job ({error}).", hint=hint)
+        else:
+            report("done", summary=summary)
+
+    def _answer(self, job_id: Any, action: Any) -> None:
+        try:
+            action(job_id)
+        except EngineError as error:
+            self._fail(job_id, error)
+
+    def _send_methods(self, job_id: Any) -> None:
+        from ..methods import list_methods
+
+        self.send("methods", id=job_id, methods=[dataclasses.asdict(info) for info in list_methods()])
+
+    def _send_report(self, job_id: Any) -> None:
+        from .check import self_check
+
+        self.send("checked", id=job_id, report=self_check())
+
+    def _fail(self, job_id: Any, error: EngineError) -> None:
+        self.send("failed", id=job_id, kind=error.kind, message=error.message, hint=error.hint)
+
+
+def serve(parent: int | None = None) -> int:
+    """Serve until standard input closes, "quit" arrives or the parent process is gone; returns the exit status.
+
+    parent: the process id to live no longer than, beside the one that started this process.
+    """
+    service = Service(claim_stdout())
+    inbox: queue.SimpleQueue[protocol.Message | None] = queue.SimpleQueue()
+    threading.Thread(target=_read_messages, args=(inbox,), name="reader", daemon=True).start()
+    starter = os.getppid()
+    try:
+        service.hello()
+        while True:
+            try:
+                message = inbox.get(timeout=PARENT_CHECK_S)
+            except queue.Empty:
+                if os.getppid() != starter or not _is_alive(parent):
+                    break
+                continue
+            if message is None or not service.handle(message):
+                break
+    except BrokenPipeError:
+        print("nobody reads the reports: leaving", file=sys.stderr)
+    service.stop()
+    # Not sys.exit: a job deep inside a C++ library would keep the process alive.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _read_messages(inbox: queue.SimpleQueue[protocol.Message | None]) -> None:
+    """Reader thread: standard input to messages; None at its end."""
+    decoder = protocol.Decoder()
+    try:
+        while data := os.read(0, 65536):
+            for message in decoder.feed(data):
+                inbox.put(message)
+            for line in decoder.rejected:
+                print(f"input that is no message ({line})", file=sys.stderr, flush=True)
+            decoder.rejected.clear()
+    finally:
+        inbox.put(None)
+
+
+def _is_alive(pid: int | None) -> bool:
+    # On Windows a signal of 0 would end the process asked for; there the closed pipe alone tells.
+    if pid is None or sys.platform == "win32":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,315 @@
+"""Runs one job: a method over a source into a job folder, reporting as it goes. Process and command line share it."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+
+from ..errors import Cancelled, EngineError
+from ..jobfolder import JobFolder
+from ..media.checks import require_visible
+from ..media.frames import FrameSource, open_source
+from ..methods import load_method
+from ..methods.base import CamerasSolved, Context, Event, Progress, ViewReady
+from ..reconstruction import Reconstruction
+from .settings import check_request, fingerprint
+from .summary import make_summary
+
+REPORT_EVERY_S = 0.1
+STATE_EVERY_S = 1.0
+_RESULTS = ("cameras.json", "state.json", "tracks.npz", "views", "sparse")
+
+
+class Report(Protocol):
+    """Takes what happens, in the words of the protocol: report("view", index=3)."""
+
+    def __call__(self, type_: str, **fields: Any) -> None: ...
+
+
+def run_job(
+    request: dict[str, Any],
+    folder: str | os.PathLike[str],
+    report: Report,
+    is_cancelled: Callable[[], bool] = lambda: False,
+    restart: bool = False,
+) -> dict[str, Any]:
+    """Run a request (the form of request.json) to its end and return the summary.
+
+    Reports "started", "progress", "cameras" and "view"; what is reported lies in the job folder already. Results of
+    the same request that are there are kept and announced again, unless restart; those of another are removed.
+    Raises EngineError, Cancelled included, after the job folder's state.json and log.txt say so too.
+    """
+    method, source, settings = check_request(request)  # before the folder is touched
+    _refuse_foreign_folder(Path(folder))
+    job = JobFolder.create(folder)
+    log = JobLog(job.path / "log.txt")
+    run = _Run(job, request, report, is_cancelled, log)
+    try:
+        return run.go(method, source, settings, restart)
+    except BaseException as error:
+        failure = as_engine_error(error)
+        log.write(f"{failure.kind}: {failure}")
+        if failure.kind == "internal":
+            log.write("".join(traceback.format_exception(error)))
+        run.record_failure(failure)
+        raise failure from error
+
+
+def as_engine_error(error: BaseException) -> EngineError:
+    """Any exception as a sentence; what it was in detail belongs into the log."""
+    if isinstance(error, EngineError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Cancelled()
+    if isinstance(error, MemoryError):
+        return EngineError(
+            "machine", "The computer ran out of memory.", "Close other programs, or use quality Draft or fewer frames."
+        )
+    if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+        return as_engine_error(MemoryError())
+    if isinstance(error, OSError):
+        return EngineError(
+            "machine",
+            f"The system refused to read or write ({error.strerror or error}).",
+            "Check free disk space and permissions; what was computed is kept.",
+        )
+    name = type(error).__name__
+    return EngineError(
+        "internal", f"The engine failed unexpectedly ({name}).", "The log file in the job folder says more; report it."
+    )
+
+
+def available_threads() -> int:
+    """CPU threads this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class JobLog:
+    """log.txt of a job: one line a call, with the time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, text: str) -> None:
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.rstrip()}\n"
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError:
+            return  # a disk too full for the log is reported by whatever the job itself writes next
+
+
+class _Run:
+    """The state of one running job."""
+
+    def __init__(
+        self,
+        job: JobFolder,
+        request: dict[str, Any],
+        report: Report,
+        is_cancelled: Callable[[], bool],
+        log: JobLog,
+    ) -> None:
+        self.job = job
+        self.request = request
+        self.report = report
+        self.is_cancelled = is_cancelled
+        self.log = log
+        self.state: dict[str, Any] = {
+            "status": "running",
+            "stage": "",
+            "fraction": 0.0,
+            "views_ready": 0,
+            "error": None,
+            "summary": None,
+        }
+        self._owns_folder = False
+        self._started = time.monotonic()
+        self._first_fraction: tuple[float, float] | None = None  # (time, fraction) of the first progress
+        self._reported = self._saved = -1e9
+
+    def go(self, method_id: str, source: Any, settings: dict[str, Any], restart: bool) -> dict[str, Any]:
+        method = load_method(method_id)
+        earlier = None if restart else self._earlier_state()
+        self.log.write(f"{'goes on' if earlier else 'starts'}: {method_id} on {source.kind} {source.name}, {settings}")
+        if earlier is not None and earlier.get("status") == "done" and self._is_complete(earlier):
+            return self._announce_finished(earlier)
+        if earlier is not None or not (self.job.path / "request.json").exists():
+            self._prepare(keep=earlier is not None)
+        self._progress(Progress("Reading footage", 0, 1, 0.0))
+        frames = open_source(source, self._on_footage)
+        try:
+            for warning in frames.warnings:
+                self.log.write(f"footage: {warning}")
+            require_visible(frames)
+            if not self._owns_folder:  # another job's results go only now that this footage is known to be good
+                self._prepare(keep=False)
+            self.report("started", job=str(self.job.path), total=len(frames), resumed=earlier is not None)
+            self._announce_results()
+            return self._solve(method, frames, settings)
+        finally:
+            frames.close()
+
+    def record_failure(self, failure: EngineError) -> None:
+        """Write the end into state.json, if this run got so far as to own the folder."""
+        self.state["status"] = "cancelled" if failure.kind == "cancelled" else "failed"
+        self.state["error"] = {"kind": failure.kind, "message": failure.message, "hint": failure.hint}
+        try:
+            self._save_state()
+        except EngineError as error:
+            self.log.write(f"the state could not be saved: {error}")
+
+    # -- going on where an earlier run stopped
+
+    def _earlier_state(self) -> dict[str, Any] | None:
+        """state.json of an earlier run of the same request, or None when there is nothing to go on from."""
+        try:
+            asked = self.job.read_json("request")
+            state = self.job.read_json("state")
+            self.job.read_cameras()
+        except EngineError as error:
+            self.log.write(f"what is in the folder cannot be used: {error}")
+            return None
+        if asked is None or state is None or asked.get("fingerprint") != fingerprint(self.request):
+            return None
+        return state
+
+    def _is_complete(self, earlier: dict[str, Any]) -> bool:
+        views = sum(1 for _ in self.job.view_indices())
+        return bool(earlier.get("summary")) and self.job.read_cameras() is not None and views == earlier["views_ready"]
+
+    def _announce_finished(self, earlier: dict[str, Any]) -> dict[str, Any]:
+        summary = earlier["summary"]
+        self.report("started", job=str(self.job.path), total=summary["total"], resumed=True)
+        self._announce_results()
+        return summary
+
+    def _announce_results(self) -> None:
+        cameras = self.job.read_cameras()
+        if cameras is None:
+            return
+        self.report("cameras", solved=len(cameras.solved), total=len(cameras.views))
+        for index in self.job.view_indices():
+            self.report("view", index=index)
+
+    def _prepare(self, keep: bool) -> None:
+        self._owns_folder = True
+        if not keep:
+            self.job.clear_results()
+            for leftover in self.job.path.glob("*.npz"):  # a method's intermediate results
+                leftover.unlink(missing_ok=True)
+        self.job.write_json("request", {**self.request, "fingerprint": fingerprint(self.request)})
+        self.state["views_ready"] = sum(1 for _ in self.job.view_indices())
+        self._save_state()
+
+    # -- the method's events
+
+    def _solve(self, method: Any, frames: FrameSource, settings: dict[str, Any]) -> dict[str, Any]:
+        threads = int(settings.get("threads") or available_threads())
+        cv2.setNumThreads(threads)
+        context = Context(self.job, self.is_cancelled, self.log.write, threads)
+        events = method.run(frames, settings, context)
+        try:
+            for event in events:
+                self._take(event)
+                context.check_cancelled()
+        finally:
+            events.close()
+        result = self.job.read_cameras()
+        if result is None or not result.solved:
+            raise EngineError(
+                "unsolved",
+                "No camera could be solved from this footage.",
+                "Use footage with more overlap, texture and a camera that moves sideways.",
+            )
+        return self._finish(result, frames.warnings)
+
+    def _finish(self, result: Reconstruction, warnings: list[str]) -> dict[str, Any]:
+        summary = make_summary(self.job, result, time.monotonic() - self._started, warnings)
+        self.state.update(status="done", stage="Done", fraction=1.0, summary=summary)
+        self._save_state()
+        self.log.write(summary["text"])
+        return summary
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self._progress(event)
+        elif isinstance(event, CamerasSolved):
+            if event.sparse is not None:
+                self.job.write_sparse(event.sparse)
+            if event.tracks is not None:
+                self.job.write_npz("tracks", **event.tracks)
+            self.job.write_cameras(event.reconstruction)
+            self.report("cameras", solved=len(event.reconstruction.solved), total=len(event.reconstruction.views))
+        elif isinstance(event, ViewReady):
+            if not self.job.has_view(event.index):
+                self.state["views_ready"] += 1
+            self.job.write_view(event.index, event.arrays)
+            self.report("view", index=event.index)
+        else:
+            raise TypeError(f"a method yielded {type(event).__name__}")
+
+    def _progress(self, event: Progress) -> None:
+        now = time.monotonic()
+        fraction = min(1.0, max(0.0, event.fraction))
+        new_stage = event.stage != self.state["stage"]
+        self.state["stage"], self.state["fraction"] = event.stage, round(fraction, 4)
+        if new_stage:
+            self.log.write(f"{event.stage} ({fraction:.0%})")
+        if new_stage or now - self._reported >= REPORT_EVERY_S:
+            self._reported = now
+            self.report(
+                "progress",
+                stage=event.stage,
+                done=event.done,
+                total=event.total,
+                fraction=round(fraction, 4),
+                eta_s=self._eta(now, fraction),
+            )
+        if new_stage or now - self._saved >= STATE_EVERY_S:
+            self._save_state()
+
+    def _eta(self, now: float, fraction: float) -> float | None:
+        """Seconds left, from the pace since the first progress (a resumed job does not start at 0); None at first."""
+        if fraction > 0 and self._first_fraction is None:
+            self._first_fraction = (now, fraction)
+        if self._first_fraction is None:
+            return None
+        elapsed, gained = now - self._first_fraction[0], fraction - self._first_fraction[1]
+        if elapsed < 1.0 or gained < 0.01:
+            return None
+        return round(elapsed / gained * (1.0 - fraction), 1)
+
+    def _on_footage(self, done: int, total: int) -> None:
+        if self.is_cancelled():
+            raise Cancelled
+        self._progress(Progress("Reading footage", done, total, 0.0))
+
+    def _save_state(self) -> None:
+        if self._owns_folder:
+            self._saved = time.monotonic()
+            self.job.write_json("state", self.state)
+
+
+def _refuse_foreign_folder(folder: Path) -> None:
+    """Results of an earlier job are removed, so the folder must not hold anything else under the same names."""
+    if folder.exists() and not folder.is_dir():
+        raise EngineError("usage", f"{folder} is a file, not a folder.", "Choose a folder for the job.")
+    if (folder / "request.json").exists():
+        return
+    for name in _RESULTS:
+        path = folder / name
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise EngineError(
+                "usage",
+                f"{folder} holds other files ({name}) and no job.",
+                "Choose an empty or a new folder for the job.",
+            )

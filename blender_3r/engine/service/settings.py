@@ -1,0 +1,80 @@
+"""The request of a job: checked before anything is started, compared to know whether a job goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from .. import __version__
+from ..errors import EngineError
+from ..source import Source
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# Name of a setting to (what it must be, in words, test).
+SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "quality": ("draft, normal or fine", lambda v: v in ("draft", "normal", "fine")),
+    "lens": ("auto, shared or zoom", lambda v: v in ("auto", "shared", "zoom")),
+    "focal_px": ("a positive number of pixels", lambda v: _is_number(v) and 0 < v < 1e6),
+    "dense": ("true or false", lambda v: isinstance(v, bool)),
+    "points": ("a positive whole number", lambda v: _is_number(v) and v >= 1 and v == int(v)),
+    "intrinsics": ("the path of a file", lambda v: isinstance(v, str) and v != ""),
+    "threads": ("a positive whole number", lambda v: _is_number(v) and v >= 1 and v == int(v)),
+}
+
+
+def make_request(method: str, source: Source, settings: dict[str, Any]) -> dict[str, Any]:
+    """The form of request.json. Settings that are None are left out. Raises EngineError("usage")."""
+    request = {
+        "engine_version": __version__,
+        "method": method,
+        "source": source.to_json(),
+        "settings": {name: value for name, value in settings.items() if value is not None},
+    }
+    check_request(request)
+    return request
+
+
+def check_request(request: Any) -> tuple[str, Source, dict[str, Any]]:
+    """(method id, source, settings) of a request. Raises EngineError("usage") for what is not understood."""
+    if not isinstance(request, dict) or not isinstance(request.get("source"), dict):
+        raise EngineError("usage", "The request does not describe a source.", "Pick footage again.")
+    settings = request.get("settings") or {}
+    if not isinstance(settings, dict):
+        raise EngineError("usage", "The settings of the request are not understood.")
+    settings = {name: value for name, value in settings.items() if value is not None}
+    for name, value in settings.items():
+        if name not in SETTINGS:
+            raise EngineError("usage", f"There is no setting {name!r}.", f"Known are: {', '.join(SETTINGS)}.")
+        form, is_good = SETTINGS[name]
+        if not is_good(value):
+            raise EngineError("usage", f"The setting {name} is {value!r}, but it must be {form}.")
+    return str(request.get("method") or ""), Source.from_json(request["source"]), settings
+
+
+def fingerprint(request: dict[str, Any]) -> str:
+    """Equal for requests whose results are the same: files' sizes and times count, the number of threads does not."""
+    _, source, settings = check_request(request)
+    described = {
+        "engine_version": __version__,
+        "method": request.get("method"),
+        "source": {**source.to_json(), "warnings": None},
+        "settings": {name: value for name, value in settings.items() if name != "threads"},
+        "files": [_stamp(file) for file in source.files],
+        "intrinsics": _stamp(settings["intrinsics"]) if "intrinsics" in settings else None,
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _stamp(file: str) -> list[int] | None:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
