@@ -27,52 +27,24 @@ class Floor:
         return (points - self.origin) @ self.normal
 
 
-def fit_floor(points: np.ndarray, up: np.ndarray, seed: int = 0) -> Floor | None:
-    """The plane that carries most of the points (n, 3) and has next to none below, within 40 degrees of level.
+def fit_floor(points: np.ndarray) -> Floor | None:
+    """The floor under world points (n, 3), starting from where the import has put it: z = 0.
 
-    up: roughly, from the cameras. None when there is no such plane.
+    None when hardly any points lie there.
     """
-    rng = np.random.default_rng(seed)
     if len(points) < 100:
         return None
-    points = points[rng.permutation(len(points))[:8000]]
+    points = points[:: max(1, len(points) // 50_000)]
     spread = float(np.median(np.linalg.norm(points - np.median(points, axis=0), axis=1)))
-    tolerance = 0.012 * spread
-    best, best_score = None, 0.03 * len(points)
-    for _ in range(1500):
-        a, b, c = points[rng.choice(len(points), 3, replace=False)]
-        normal = np.cross(b - a, c - a)
-        length = np.linalg.norm(normal)
-        if length < 1e-12:
-            continue
-        normal *= np.sign(normal @ up) / length
-        if normal @ up < np.cos(np.radians(40)):
-            continue
-        height = (points - a) @ normal
-        score = np.count_nonzero(np.abs(height) < tolerance) - np.count_nonzero(height < -3 * tolerance)
-        if score > best_score:
-            best, best_score = (a, normal), score
-    return None if best is None else _refine(points, Floor(*best, tolerance), up)
-
-
-def _refine(points: np.ndarray, floor: Floor, up: np.ndarray) -> Floor:
-    """Least squares over what lies on the plane."""
-    for _ in range(3):
+    floor = Floor(np.zeros(3), np.array([0.0, 0.0, 1.0]), 0.015 * spread)
+    for _ in range(4):
         on_floor = points[np.abs(floor.height(points)) < floor.tolerance]
+        if len(on_floor) < 0.02 * len(points):
+            return None
         origin = on_floor.mean(axis=0)
         normal = np.linalg.svd(on_floor - origin, full_matrices=False)[2][2]
-        floor = Floor(origin, normal * np.sign(normal @ up), floor.tolerance)
+        floor = Floor(origin, normal * np.sign(normal[2]), floor.tolerance)
     return floor
-
-
-def camera_up(scene: bpy.types.Scene, frames: list[int]) -> np.ndarray:
-    """The mean up direction of the active camera over frames."""
-    ups = []
-    for frame in frames:
-        scene.frame_set(frame)
-        ups.append(np.array(scene.camera.matrix_world.to_3x3().col[1]))
-    mean = np.mean(ups, axis=0)
-    return mean / np.linalg.norm(mean)
 
 
 def project(scene: bpy.types.Scene, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,97 @@
+"""The whole path as a user goes it: the built zip in a real Blender, a real engine behind it.
+
+Runs in the engine's environment; each scenario has a Blender process and user folder of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from build_addon import build
+from scripts.environments import ENVIRONMENTS, ROOT
+from scripts.extension import environment_for
+
+SHOT = ROOT / "demo" / "courtyard.mp4"
+FRAMES = 40
+LIMIT_S = 600  # a hanging Blender must not hold up the suite
+BLENDERS = [name for name in ENVIRONMENTS if name.startswith("blender")]
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory) -> Path:
+    return build(tmp_path_factory.mktemp("dist"))
+
+
+def run_in_blender(scenario: str, blender: str, package: Path, folder: Path) -> dict[str, Any]:
+    """What the scenario found. Fails with the end of Blender's output when it does not get through."""
+    environment = ENVIRONMENTS[blender]
+    if not environment.interpreter.exists():
+        pytest.skip(
+            f"{environment.folder} is not there: `make test` makes it where Python {environment.python} is found"
+        )
+    command = [environment.interpreter, "-m", "tests.end_to_end.in_blender"]
+    arguments = [scenario, package, sys.executable, SHOT, folder]
+    log = folder / "blender.log"
+    with open(log, "wb") as file:
+        try:
+            status = subprocess.run(
+                [str(part) for part in (*command, *arguments)],
+                cwd=ROOT,
+                env=environment_for(folder / "user"),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                timeout=LIMIT_S,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = f"nothing after {LIMIT_S} s"
+    found = folder / "found.json"
+    if status or not found.exists():
+        pytest.fail(f"Blender ended with {status}:\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}")
+    return json.loads(found.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("blender", BLENDERS)
+def test_camera_sticks_to_plate(blender, package, tmp_path):
+    found = run_in_blender("whole", blender, package, tmp_path)
+    assert found["pairs"] > 50 * FRAMES
+    assert found["median_px"] < 0.3
+    assert found["p95_px"] < 0.8
+    first = found["first"]
+    assert first["size"] == [640, 360]
+    assert first["fps"] == pytest.approx(24)
+    assert first["range"] == [1, FRAMES]
+    assert first["plate"]
+    assert first["points"] > 20_000
+    assert found["again"]["datablocks"] == first["datablocks"]
+
+
+def test_killed_engine_leaves_importable_job(package, tmp_path):
+    found = run_in_blender("killed", "blender", package, tmp_path)
+    assert "stopped unexpectedly" in found["sentence"]
+    assert found["clean"]
+    assert found["orphans"] == []
+    assert found["import"] is None
+    assert found["has_camera"]
+
+
+def test_bad_input_is_refused_in_a_sentence(package, tmp_path):
+    found = run_in_blender("refused", "blender", package, tmp_path)
+    for name, sentence in found["sentences"].items():
+        assert sentence, f"{name}: went through"
+        assert sentence.rstrip().endswith("."), f"{name}: {sentence}"
+        assert "Traceback" not in sentence, f"{name}: {sentence}"
+    assert found["clean"]
+    assert found["orphans"] == []
+
+
+def test_missing_engine_is_told(package, tmp_path):
+    found = run_in_blender("missing_engine", "blender", package, tmp_path)
+    assert "ngine" in found["sentence"]
+    assert found["clean"]
