@@ -42,16 +42,9 @@ def attach_footage(camera: bpy.types.Object, data: JobData) -> str:
         where = data.source.files[0] if data.source else data.reconstruction.source or "of this job"
         return f"The footage {where} is not there, so the camera has no background picture."
     path = data.source.files[0]
-    clip = tags.find(bpy.data.movieclips, data.folder, "plate")
-    try:
-        if clip is None:
-            clip = bpy.data.movieclips.load(path)
-            clip.name = f"{data.name} Plate"
-            tags.set_tag(clip, data.folder, "plate")
-        elif bpy.path.abspath(clip.filepath) != path:
-            clip.filepath = path
-    except RuntimeError as error:
-        return f"Blender cannot read {path} ({error}), so the camera has no background picture."
+    clip = _load_clip(path, data)
+    if clip is None:
+        return f"Blender cannot read {path}, so the camera has no background picture."
     clip.frame_start = 1 if is_movie(data) else (data.source.numbers or (1,))[0]
     clip.frame_offset = 0
     views = data.solved_views
@@ -70,6 +63,21 @@ def attach_footage(camera: bpy.types.Object, data: JobData) -> str:
             f"{middle.height}: the background picture may be turned or cropped."
         )
     return ""
+
+
+def _load_clip(path: str, data: JobData) -> bpy.types.MovieClip | None:
+    """The job's own clip of that file, made if it is not there; None if Blender cannot read it."""
+    clip = tags.find(bpy.data.movieclips, data.folder, "plate")
+    if clip is None:
+        clip = bpy.data.movieclips.load(path)
+        clip.name = f"{data.name} Plate"
+        tags.set_tag(clip, data.folder, "plate")
+    elif bpy.path.abspath(clip.filepath) != path:
+        clip.filepath = path
+    if clip.frame_duration == 0:
+        bpy.data.movieclips.remove(clip)
+        return None
+    return clip
 
 
 def write_clip_lens(clip: bpy.types.MovieClip, intrinsics: Intrinsics) -> None:

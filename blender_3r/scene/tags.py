@@ -45,12 +45,13 @@ def find(blocks: Iterable[bpy.types.ID], job: str, role: str, view: str = "") ->
 def remove_unused(job: str) -> None:
     """Free what a user deleted of this job, so that a new import gets its names (no .001)."""
     for kind in ("objects", "collections", "cameras", "meshes", "movieclips", "actions"):
-        unused = [
-            block
-            for block in getattr(bpy.data, kind)
-            if block.get(JOB) == job and block.library is None and block.users == 0
-        ]
-        bpy.data.batch_remove(unused)
+        while unused := _unused(kind, job):  # a collection frees those inside it
+            bpy.data.batch_remove(unused)
+
+
+def _unused(kind: str, job: str) -> list[bpy.types.ID]:
+    blocks = getattr(bpy.data, kind)
+    return [block for block in blocks if block.get(JOB) == job and block.library is None and block.users == 0]
 
 
 @contextmanager
