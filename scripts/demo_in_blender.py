@@ -20,7 +20,7 @@ from mathutils import Matrix
 
 from . import demo_scene, extension
 
-SAMPLES = 24
+SAMPLES = 32
 
 
 def cloud(scene: bpy.types.Scene) -> tuple[bpy.types.Object | None, np.ndarray]:
@@ -38,11 +38,11 @@ def camera_poses(scene: bpy.types.Scene) -> list[Matrix]:
     """World matrices of the animated camera at every frame, or of all cameras of a photo set."""
     cameras = [item for item in scene.objects if item.get("threer_role") == "camera"]
     if len(cameras) > 1:
-        return [camera.matrix_world.copy() for camera in cameras]
+        return [camera.matrix_world.normalized() for camera in cameras]
     poses = []
     for frame in range(scene.frame_start, scene.frame_end + 1):
         scene.frame_set(frame)
-        poses.append(scene.camera.matrix_world.copy())
+        poses.append(scene.camera.matrix_world.normalized())  # the root may scale it
     return poses
 
 
@@ -62,7 +62,7 @@ def go_to_middle(scene: bpy.types.Scene, job: dict) -> int:
 def set_up_render(scene: bpy.types.Scene) -> None:
     scene.render.engine = "CYCLES"
     scene.cycles.samples = SAMPLES
-    scene.cycles.use_denoising = False
+    scene.cycles.use_denoising = False  # it would smear the points
     scene.cycles.max_bounces = 3
     scene.render.image_settings.file_format = "PNG"
     scene.render.image_settings.color_mode = "RGBA"
@@ -72,7 +72,7 @@ def set_up_render(scene: bpy.types.Scene) -> None:
         scene.world.use_nodes = True
     background = scene.world.node_tree.nodes["Background"]
     background.inputs["Color"].default_value = (0.52, 0.62, 0.8, 1)
-    background.inputs["Strength"].default_value = 0.7
+    background.inputs["Strength"].default_value = 0.45
 
 
 def render(scene: bpy.types.Scene, path: Path, visible: set[str], transparent: bool) -> None:
@@ -88,9 +88,9 @@ def render(scene: bpy.types.Scene, path: Path, visible: set[str], transparent: b
 
 
 def render_overlay(scene: bpy.types.Scene, path: Path) -> None:
-    """The cube and its shadow through the solved camera, at a size fit for looking at."""
+    """The cube and its shadow through the solved camera, at the plate's size (large plates: at 540 lines)."""
     size = scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage
-    scene.render.resolution_percentage = max(1, round(100 * 540 / size[1]))
+    scene.render.resolution_percentage = min(100, max(1, round(100 * 540 / size[1])))
     render(scene, path, {"Test cube", "Shadow floor", "Demo sun"}, transparent=True)
     scene.render.resolution_percentage = size[2]
 
@@ -116,31 +116,28 @@ def add_cube(scene: bpy.types.Scene, points: np.ndarray) -> str:
     if spot:
         demo_scene.add_cube(scene, *spot, floor)
         return "The cube stands on the floor."
-    view = np.array(scene.camera.matrix_world)
+    view = np.array(scene.camera.matrix_world.normalized())
     place = view[:3, 3] - 5 * view[:3, 2] - 0.8 * view[:3, 1]
     level = demo_scene.Floor(place, np.array([0.0, 0.0, 1.0]), 0.01)
     demo_scene.add_cube(scene, place, 0.8, level)
     return "No floor was found, so the cube hangs in front of the camera."
 
 
-def make(options: argparse.Namespace) -> None:
-    """The whole demo. Raises RuntimeError with the extension's sentence when the footage cannot be reconstructed."""
-    out = options.out.resolve()
+def present(scene: bpy.types.Scene, out: Path) -> None:
+    """Cube, camera path and outside view in the imported scene; demo.blend and the two renders."""
     scratch = out / "demo"
-    extension.install(options.package, options.engine_python, scratch / "jobs")
-    extension.reconstruct(options.footage, quality=options.quality)
-    scene = bpy.context.scene
     folder = extension.job_folder_of(scene)
     job = json.loads((folder / "cameras.json").read_text(encoding="utf-8"))
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    bpy.context.view_layer.update()  # world matrices of what was just imported
     points_object, points = cloud(scene)
     poses = camera_poses(scene)
     index = go_to_middle(scene, job)
     set_up_render(scene)
     sentence = add_cube(scene, points)
-    height = float(np.median([pose.translation.z for pose in poses]))
     aspect = scene.render.resolution_x / scene.render.resolution_y
-    way = demo_scene.add_camera_path(scene, poses, max(0.15, 0.22 * abs(height)), aspect)
+    reach = 0.09 * demo_scene.distance_to(points, poses)
+    way = demo_scene.add_camera_path(scene, poses, reach, aspect)
     outside = demo_scene.add_outside_view(scene, points, poses, np.array([0.0, 0.0, 1.0]), 720 / 540)
     bpy.ops.wm.save_as_mainfile(filepath=str(out / "demo.blend"))
     render_overlay(scene, scratch / "overlay.png")
@@ -148,6 +145,14 @@ def make(options: argparse.Namespace) -> None:
     render_outside(scene, scratch / "outside.png", outside, shown)
     facts = {"job": str(folder), "view": index, "text": state["summary"]["text"], "cube": sentence}
     (scratch / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def make(options: argparse.Namespace) -> None:
+    """The whole demo. Raises RuntimeError with the extension's sentence when the footage cannot be reconstructed."""
+    out = options.out.resolve()
+    extension.install(options.package, options.engine_python, out / "demo" / "jobs")
+    extension.reconstruct(options.footage, quality=options.quality)
+    present(bpy.context.scene, out)
 
 
 def main() -> int:

@@ -50,7 +50,7 @@ def fit_floor(points: np.ndarray) -> Floor | None:
 def project(scene: bpy.types.Scene, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (n, 2), rows from the top, and depths (n,) of world points (n, 3) through the scene's camera."""
     size = np.array([scene.render.resolution_x, scene.render.resolution_y])
-    matrix = np.array(_projection(scene) @ scene.camera.matrix_world.inverted())
+    matrix = np.array(_projection(scene) @ scene.camera.matrix_world.normalized().inverted())
     clip = np.column_stack([points, np.ones(len(points))]) @ matrix.T
     depth = clip[:, 3]
     place = clip[:, :2] / np.where(depth > 0, depth, np.nan)[:, None]
@@ -117,7 +117,7 @@ def _frame_on(place: np.ndarray, normal: np.ndarray, towards: np.ndarray) -> Mat
 
 def add_cube(scene: bpy.types.Scene, place: np.ndarray, side: float, floor: Floor) -> bpy.types.Object:
     """A checked cube on the floor, with light and a surface that catches its shadow."""
-    towards = -np.array(scene.camera.matrix_world.to_3x3().col[2])
+    towards = -np.array(scene.camera.matrix_world.normalized().to_3x3().col[2])
     frame = _frame_on(place - floor.height(place[None])[0] * floor.normal, floor.normal, towards)
     half, corners = side / 2, []
     for z in (0, side):
@@ -136,7 +136,7 @@ def add_cube(scene: bpy.types.Scene, place: np.ndarray, side: float, floor: Floo
     )
     _object(scene, "Shadow floor", ground, frame).is_shadow_catcher = True
     sun = bpy.data.lights.new("Demo sun", "SUN")
-    sun.energy, sun.angle, sun.color = 3.6, 0.02, (1.0, 0.88, 0.72)
+    sun.energy, sun.angle, sun.color = 2.3, 0.02, (1.0, 0.88, 0.72)
     direction = Vector((0.29, 0.71, -0.64))
     turn = direction.to_track_quat("-Z", "Y").to_matrix().to_4x4()
     _object(scene, "Demo sun", sun, frame @ turn)
@@ -189,13 +189,21 @@ def _wire(
     return _object(scene, name, curve)
 
 
+def distance_to(points: np.ndarray, poses: list[Matrix]) -> float:
+    """How far the points (n, 3) typically are from the cameras; 1 without points."""
+    if not len(points):
+        return 1.0
+    centre = np.mean([pose.translation for pose in poses], axis=0)
+    return float(np.median(np.linalg.norm(points - centre, axis=1)))
+
+
 def add_camera_path(scene: bpy.types.Scene, poses: list[Matrix], reach: float, aspect: float) -> list[bpy.types.Object]:
-    """The way of the camera as a line and up to nine of its poses as pyramids of length reach."""
+    """The way of the camera as a line and up to six of its poses as pyramids of length reach."""
     centres = np.array([pose.translation for pose in poses])
     across = 0.5 * reach
     corners = [Vector((x * across, y * across / aspect, -reach)) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
     lines = []
-    for index in sorted({round(i) for i in np.linspace(0, len(poses) - 1, min(9, len(poses)))}):
+    for index in sorted({round(i) for i in np.linspace(0, len(poses) - 1, min(6, len(poses)))}):
         apex = np.array(poses[index].translation)
         rim = [np.array(poses[index] @ corner) for corner in corners]
         lines.append(np.array([*rim, rim[0]]))
