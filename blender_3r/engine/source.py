@@ -32,9 +32,8 @@ KINDS = ("movie", "sequence", "photos", "rig")
 SEQUENCE_LENGTH = 24  # one second of film: fewer images in a folder are taken as photos
 _LARGEST_STEP = 10  # every 10th frame still is a sequence; wider steps and date stamps are photos
 _FOLDER_NAMES = frozenset("images image frames photos pictures img imgs rgb color input".split())
-_STILLS_CAMERA = re.compile(
-    r"(IMG|DSC[FN]?|_?MG|_DSC|DJI|PXL|GOPR|GOPRO|P\d{3}|SAM|CIMG|IMAGE|PHOTO)[-_ ]*$", re.IGNORECASE
-)
+# Cameras write capitals; "img_0001.png" is what video extractors are often told to write.
+_STILLS_CAMERA = re.compile(r"_?(IMG|DSC[FN]?|MG|DJI|PXL|GOPR|P\d{3}|SAM|CIMG|DCIM)[-_ ]*(\d+[-_ ]*)*$")
 
 
 @dataclass(frozen=True)
@@ -290,7 +289,7 @@ def _looks_like_video(group: dict[int, Path], total: int, stem: str) -> bool:
         len(group) == total
         and total >= SEQUENCE_LENGTH
         and counts_evenly
-        and not _STILLS_CAMERA.search(stem)
+        and not _STILLS_CAMERA.match(stem)
         and not _has_exif(group[numbers[0]])
     )
 

@@ -26,6 +26,7 @@ class Service:
         self._writing = threading.Lock()
         self._cancel = threading.Event()
         self._job_id: Any = None
+        self._is_busy = False
         self._worker: threading.Thread | None = None
 
     def hello(self) -> None:
@@ -72,12 +73,13 @@ class Service:
 
     def _start(self, message: protocol.Message) -> None:
         job_id = message.get("id")
-        if self._worker is not None and self._worker.is_alive():
+        if self._is_busy:
             self._fail(
                 job_id,
                 EngineError("usage", "The engine is working on another job.", "Wait for its end, or cancel it first."),
             )
             return
+        self._is_busy = True
         self._cancel.clear()
         self._job_id = job_id
         self._worker = threading.Thread(target=self._run, args=(message,), name="job", daemon=True)
@@ -93,22 +95,26 @@ class Service:
             except OSError:  # nobody listens any more: stop, as when asked to
                 self._cancel.set()
 
+        last_word, fields = self._outcome(message, report)
+        self._is_busy = False  # before the last word: whoever hears it may send the next job at once
+        report(last_word, **fields)
+
+    def _outcome(self, message: protocol.Message, report: Any) -> tuple[str, dict[str, Any]]:
+        """Run the job; the type and fields of the message that ends it."""
         try:
             folder = message.get("job")
             if not isinstance(folder, str) or not folder:
                 raise EngineError("usage", "The request names no job folder.")
             from .runner import run_job  # imports OpenCV: not before the handshake
 
-            summary = run_job(message.get("request"), folder, report, self._cancel.is_set)
+            return "done", {"summary": run_job(message.get("request"), folder, report, self._cancel.is_set)}
         except Cancelled:
-            report("cancelled")
+            return "cancelled", {}
         except EngineError as error:
-            report("failed", kind=error.kind, message=error.message, hint=error.hint)
+            return "failed", {"kind": error.kind, "message": error.message, "hint": error.hint}
         except ImportError as error:
             hint = "The engine's installation is incomplete: install the engine again."
-            report("failed", kind="machine", message=f"The engine cannot start a job ({error}).", hint=hint)
-        else:
-            report("done", summary=summary)
+            return "failed", {"kind": "machine", "message": f"The engine cannot start a job ({error}).", "hint": hint}
 
     def _answer(self, job_id: Any, action: Any) -> None:
         try:
