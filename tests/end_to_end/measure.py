@@ -11,14 +11,17 @@ from mathutils import Vector
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Scale, rotation (3, 3) and shift (3,) that take source (n, 3) onto target (n, 3) in the least squares sense."""
-    mean_source, mean_target = source.mean(axis=0), target.mean(axis=0)
-    a, b = source - mean_source, target - mean_target
-    u, values, vt = np.linalg.svd(b.T @ a / len(a))
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    rotation = u @ np.diag(signs) @ vt
-    scale = float((values * signs).sum() / (a**2).sum(axis=1).mean())
-    return scale, rotation, mean_target - scale * rotation @ mean_source
+    """Scale, rotation (3, 3) and shift (3,) that take the source poses (n, 4, 4) onto the target poses.
+
+    The rotation comes from the orientations: the centres of a sideways move lie almost on a line, and a line leaves
+    the turn about itself open.
+    """
+    u, _, vt = np.linalg.svd(sum(b[:3, :3] @ a[:3, :3].T for a, b in zip(source, target)))
+    rotation = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    centres, wanted = source[:, :3, 3] @ rotation.T, target[:, :3, 3]
+    a, b = centres - centres.mean(axis=0), wanted - wanted.mean(axis=0)
+    scale = float((a * b).sum() / (a * a).sum())
+    return scale, rotation, wanted.mean(axis=0) - scale * centres.mean(axis=0)
 
 
 def true_pixels(image: dict[str, Any], points: np.ndarray) -> np.ndarray:
@@ -35,15 +38,15 @@ def camera_errors(scene: bpy.types.Scene, reference: dict[str, Any], frames: lis
     """Pixel distances between the scene's camera and the truth, for all true scene points in view, over all frames.
 
     frames: movie frames counted from 0; Blender shows frame n at n + 1. The two worlds are brought together by the
-    camera centres alone, so an error anywhere in the solve or the import shows.
+    camera poses alone, so an error anywhere in the solve or the import shows.
     """
     images = {image["frame"]: image for image in reference["images"]}
-    true_centres = np.array([np.array(images[frame]["c2w"])[:3, 3] for frame in frames])
-    centres = []
+    truth = np.array([images[frame]["c2w"] for frame in frames])
+    poses = []
     for frame in frames:
         scene.frame_set(frame + 1)
-        centres.append(np.array(scene.camera.matrix_world.translation))
-    scale, rotation, shift = similarity(true_centres, np.array(centres))
+        poses.append(np.array(scene.camera.matrix_world.normalized()) @ np.diag([1, -1, -1, 1]))
+    scale, rotation, shift = similarity(truth, np.array(poses))
     points = np.array(reference["points"])
     placed = [Vector(point) for point in scale * points @ rotation.T + shift]
     size = np.array([scene.render.resolution_x, scene.render.resolution_y])
