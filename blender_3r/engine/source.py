@@ -87,9 +87,20 @@ class Source:
             source = cls(**values)
         except (TypeError, KeyError) as error:
             raise EngineError("usage", f"The request does not describe a source ({error}).") from error
-        if source.kind not in KINDS or not source.files or source.step < 1:
+        if not source._is_sound():
             raise EngineError("usage", "The request does not describe a source.", "Pick footage again.")
         return source
+
+    def _is_sound(self) -> bool:
+        return (
+            self.kind in KINDS
+            and len(self.files) > 0
+            and all(isinstance(file, str) for file in self.files)
+            and all(isinstance(number, int) for number in (*self.numbers, self.step, self.rig_frame))
+            and all(number is None or isinstance(number, int) for number in (self.first, self.last))
+            and (self.kind != "sequence" or len(self.numbers) == len(self.files))
+            and self.step >= 1
+        )
 
 
 def source_from_path(
@@ -151,6 +162,8 @@ def _check_wishes(kind: str | None, first: int | None, last: int | None, step: i
         raise EngineError(
             "usage", f"A step of {step} frames is not possible.", "Use 1 for every frame, 2 for every other."
         )
+    if last is not None and last < 0:
+        raise EngineError("usage", f"There is no frame {last}.", "Frames of a movie count from 0.")
     if first is not None and last is not None and last < first:
         raise EngineError("usage", f"The last frame ({last}) lies before the first ({first}).", "Swap the two.")
 

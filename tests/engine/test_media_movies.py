@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import number_in, write_movie
+from conftest import number_in, write_images, write_movie
 
 from blender_3r.engine.errors import EngineError
 from blender_3r.engine.media import frames as frames_module
@@ -73,6 +76,19 @@ def test_changing_a_frame_does_not_change_the_next_read(movie):
     for options in ({}, {"max_side": 4000}):
         frames.read(3, **options)[:] = 0
         assert number_in(frames.read(3)) == 3
+
+
+@pytest.mark.parametrize("kind", ["movie", "photos"])
+def test_frames_are_right_when_read_from_several_threads(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(frames_module, "_CACHE_FRAMES", 3)
+    if kind == "movie":
+        frames = opened(write_movie(tmp_path / "a.mp4", 40))
+    else:
+        write_images(tmp_path, [f"{n}.jpg" for n in range(40)])
+        frames = opened(tmp_path, kind="photos")
+    order = np.random.default_rng(2).integers(0, 40, 200).tolist()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda i: number_in(frames.read(i)), order)) == order
 
 
 def test_the_cache_is_bounded(movie, monkeypatch):
@@ -182,3 +198,26 @@ def test_too_few_frames_is_a_sentence(movie):
     with pytest.raises(EngineError, match="one image, and at least 2"):
         require_frames(frames, 2)
     require_frames(opened(movie), 12)
+
+
+DATA = Path(os.environ.get("BLENDER_3R_DATA") or Path(__file__).parents[3] / "shared" / "data")
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no test footage in {DATA} (set BLENDER_3R_DATA)")
+@pytest.mark.parametrize(
+    ("path", "kind", "count", "size", "fps"),
+    [
+        ("fox/images", "photos", 50, (576, 1024), None),
+        ("fountain_p11/images", "photos", 11, (1024, 683), None),
+        ("fr3_office/images", "photos", 17, (640, 480), None),
+        ("kitti07_drive/images", "sequence", 60, (1024, 309), None),
+        ("lady_running/lady_running.mp4", "movie", 65, (854, 480), 24.0),
+    ],
+)
+def test_real_footage_is_taken_for_what_it_is(path, kind, count, size, fps):
+    source = source_from_path(DATA / path)
+    frames = open_source(source)
+    assert (source.kind, len(frames), frames.fps) == (kind, count, fps)
+    assert {(info.width, info.height) for info in frames.infos} == {size}
+    assert frames.read(count - 1, max_side=200).max() > 100
+    assert frames.warnings == []

@@ -143,6 +143,7 @@ def test_a_range_on_photos_is_left_out_with_a_warning(tmp_path):
         (["a.mp4"], {"pick": "a.mp4", "kind": "rig"}, "input", "at least two movies"),
         (["a.mp4"], {"pick": "a.mp4", "kind": "film"}, "usage", "no kind of source"),
         (["a.mp4"], {"pick": "a.mp4", "step": 0}, "usage", "step of 0"),
+        (["a.mp4"], {"pick": "a.mp4", "last": -1}, "usage", "no frame -1"),
         (["a.mp4"], {"pick": "a.mp4", "first": 5, "last": 4}, "usage", "before the first"),
     ],
 )
@@ -175,7 +176,19 @@ def test_the_folder_above_is_answered_with_the_right_one(tmp_path):
 def test_json_round_trip_and_refusals(tmp_path):
     source = source_from_path(touch(tmp_path, FRAMES), first=1002, step=3)
     assert Source.from_json(json.loads(json.dumps(source.to_json()))) == source
-    for bad in ({}, {"kind": "movie"}, {"kind": "tape", "files": ["a"]}, {"kind": "movie", "files": ["a"], "step": 0}):
+    movie = {"kind": "movie", "files": ["a"]}
+    for bad in (
+        {},
+        {"kind": "movie"},
+        {**movie, "kind": "tape"},
+        {**movie, "files": [3]},
+        {**movie, "files": 3},
+        {**movie, "step": 0},
+        {**movie, "step": "2"},
+        {**movie, "first": "3"},
+        {**movie, "last": 2.5},
+        {**movie, "kind": "sequence"},
+    ):
         with pytest.raises(EngineError) as caught:
             Source.from_json(bad)
         assert caught.value.kind == "usage"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -36,6 +37,8 @@ class FrameSource:
         self.warnings: list[str] = [*source.warnings, *reader.warnings]
         self._reader = reader
         self._lock = threading.Lock()
+        # Photos are decoded side by side; a movie has one decoder.
+        self._decoding = threading.Lock() if isinstance(reader, MovieReader) else contextlib.nullcontext()
         self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def __len__(self) -> int:
@@ -49,8 +52,7 @@ class FrameSource:
         """
         if not 0 <= index < len(self.infos):
             raise IndexError(f"frame {index} of {len(self.infos)}")
-        with self._lock:
-            image = self._decode(index)
+        image = self._decode(index)
         if max_side is not None and max(image.shape[:2]) > max_side:
             scale = max_side / max(image.shape[:2])
             height, width = (max(1, round(side * scale)) for side in image.shape[:2])
@@ -60,20 +62,25 @@ class FrameSource:
         return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if gray else image.copy()
 
     def close(self) -> None:
-        with self._lock:
+        with self._decoding, self._lock:
             self._reader.close()
             self._cache.clear()
 
     def _decode(self, index: int) -> np.ndarray:
-        image = self._cache.get(index)
-        if image is not None:
-            self._cache.move_to_end(index)
+        with self._decoding:
+            with self._lock:
+                image = self._cache.get(index)
+                if image is not None:
+                    self._cache.move_to_end(index)
+                    return image
+            image = self._reader.decode(index)
+            with self._lock:
+                self._cache[index] = image
+                while len(self._cache) > 1 and (
+                    len(self._cache) > _CACHE_FRAMES or self._cached_bytes() > _CACHE_BYTES
+                ):
+                    self._cache.popitem(last=False)
             return image
-        image = self._reader.decode(index)
-        self._cache[index] = image
-        while len(self._cache) > 1 and (len(self._cache) > _CACHE_FRAMES or self._cached_bytes() > _CACHE_BYTES):
-            self._cache.popitem(last=False)
-        return image
 
     def _cached_bytes(self) -> int:
         return sum(image.nbytes for image in self._cache.values())

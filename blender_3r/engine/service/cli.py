@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -26,6 +27,8 @@ EXIT_HELP = f"""exit status:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit status is one of errors.EXIT_*, as --help lists them."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a console that lacks a letter of a file name is no reason to fail
     options = _parser().parse_args(arguments)
     try:
         return options.action(options)
@@ -37,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return errors.EXIT_CANCELLED
     except BrokenPipeError:  # `... | head` has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains when it flushes at its end
         return errors.EXIT_OK
     except Exception as error:
         if options.debug:
