@@ -74,6 +74,9 @@ SYSTEM_LIBRARIES = {
     "SM": "libsm6",
     "ICE": "libice6",
     "GL": "libgl1",
+    "Xxf86vm": "libxxf86vm1",
+    "Xt": "libxt6",
+    "gomp": "libgomp1",
 }
 
 

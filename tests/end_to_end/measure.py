@@ -9,29 +9,7 @@ import numpy as np
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
-
-def similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Scale, rotation (3, 3) and shift (3,) that take the source poses (n, 4, 4) onto the target poses.
-
-    The rotation comes from the orientations: the centres of a sideways move lie almost on a line, and a line leaves
-    the turn about itself open.
-    """
-    u, _, vt = np.linalg.svd(sum(b[:3, :3] @ a[:3, :3].T for a, b in zip(source, target)))
-    rotation = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
-    centres, wanted = source[:, :3, 3] @ rotation.T, target[:, :3, 3]
-    a, b = centres - centres.mean(axis=0), wanted - wanted.mean(axis=0)
-    scale = float((a * b).sum() / (a * a).sum())
-    return scale, rotation, wanted.mean(axis=0) - scale * centres.mean(axis=0)
-
-
-def true_pixels(image: dict[str, Any], points: np.ndarray) -> np.ndarray:
-    """Where the true camera sees points (n, 3): (n, 2), nan where not in the picture."""
-    pose = np.array(image["c2w"])
-    local = (points - pose[:3, 3]) @ pose[:3, :3]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pixels = local[:, :2] / local[:, 2:] * (image["fx"], image["fy"]) + (image["cx"], image["cy"])
-    inside = (local[:, 2] > 0) & (pixels >= 0).all(axis=1) & (pixels < (image["width"], image["height"])).all(axis=1)
-    return np.where(inside[:, None], pixels, np.nan)
+from .alignment import similarity, true_pixels
 
 
 def camera_errors(scene: bpy.types.Scene, reference: dict[str, Any], frames: list[int]) -> np.ndarray:
