@@ -37,31 +37,22 @@ def run(command: list[str], what: str, environment: dict[str, str] | None = None
     """Run a child with its output in out/demo/log.txt. show: lines that begin so are also printed."""
     log = OUT / "demo" / "log.txt"
     tail: list[str] = []
-    with open(log, "a", encoding="utf-8") as file:
-        child = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-        try:
-            for line in child.stdout:
-                file.write(line)
-                if show and line.startswith(show):
-                    say("      " + line.removeprefix(show).strip())
-                elif line.strip() and not line.startswith(NOISE):
-                    tail = [*tail[-11:], line.rstrip()]
-        finally:
-            child.stdout.close()
-            if child.poll() is None and sys.exc_info()[0] is not None:
-                child.terminate()
-        if child.wait():
-            raise DemoError(f"{what} failed. The last lines were:\n  " + "\n  ".join(tail) + f"\nAll of them: {log}")
+    reason = ""
+    options = {"cwd": ROOT, "env": environment, "text": True, "encoding": "utf-8", "errors": "replace"}
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with open(log, "a", encoding="utf-8") as file, subprocess.Popen(command, **options, **pipes) as child:
+        for line in child.stdout:
+            file.write(line)
+            if line.startswith("3R failed:"):
+                reason = line.removeprefix("3R failed:").strip()
+            elif show and line.startswith(show):
+                say("      " + line.removeprefix(show).strip())
+            elif line.strip() and not line.startswith(NOISE):
+                tail = [*tail[-11:], line.rstrip()]
+    if child.returncode and reason:
+        raise DemoError(f"{reason}\nThe log: {log}")
+    if child.returncode:
+        raise DemoError(f"{what} failed. The last lines were:\n  " + "\n  ".join(tail) + f"\nAll of them: {log}")
 
 
 def make(footage: Path, quality: str) -> None:

@@ -165,7 +165,7 @@ def main() -> int:
     try:
         make(parser.parse_args())
     except RuntimeError as error:
-        print(f"Blender: {str(error).strip()}", file=sys.stderr)
+        print(f"3R failed: {extension.sentence_of(error)}")
         return 1
     return 0
 

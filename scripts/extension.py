@@ -7,6 +7,7 @@ so that nobody's own Blender settings are touched.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -46,6 +47,11 @@ def reconstruct(footage: Path, **settings: object) -> None:
     for name, value in settings.items():
         setattr(panel, name, value)
     bpy.ops.threer.reconstruct()
+
+
+def sentence_of(error: RuntimeError) -> str:
+    """What an operator reported, without what Blender puts around it."""
+    return re.sub(r"^(Error: |Operator bpy\.ops\.\S+ )", "", str(error).strip()).partition("\nLocation:")[0]
 
 
 def job_folder_of(scene: object) -> Path:
