@@ -1,0 +1,121 @@
+"""Matching cost of depth hypotheses: normalised cross-correlation of a view against its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from .pictures import Picture
+from .semiglobal import COST_MAX
+
+WINDOW = (5, 5)
+# Variance (grey levels squared) below which a window counts as noise: correlation fades out instead of amplifying it.
+NOISE_VARIANCE = 6.0
+UNSEEN = 255
+# A point nearer to the source than this share of its depth in the view counts as behind the source.
+MIN_DEPTH_RATIO = 0.02
+
+
+class Projector:
+    """Where the pixels of one view land in the flat picture of another, for any inverse depth."""
+
+    def __init__(self, reference: Picture, source: Picture) -> None:
+        source_from_reference = np.linalg.inv(source.world_from_camera) @ reference.world_from_camera
+        # Half a pixel less: cv2.remap counts from the first pixel's centre, we from the picture's corner.
+        matrix = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]) @ source.flat_matrix
+        far = reference.rays @ (matrix @ source_from_reference[:3, :3]).T.astype(np.float32)
+        self.far = [np.ascontiguousarray(far[..., i]) for i in range(3)]
+        self.shift = [np.float32(value) for value in matrix @ source_from_reference[:3, 3]]
+
+    def __call__(self, inverse: np.float32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Project all pixels at one inverse depth.
+
+        Returns x and y (h, w) float32 for cv2.remap, far outside where the point is behind the source, and the point's
+        depth there times its inverse depth here.
+        """
+        z = self.far[2] + inverse * self.shift[2]
+        scale = np.reciprocal(np.where(z > MIN_DEPTH_RATIO, z, np.float32(1e-6)))
+        x = self.far[0] + inverse * self.shift[0]
+        y = self.far[1] + inverse * self.shift[1]
+        x *= scale
+        y *= scale
+        return x, y, z
+
+
+class Correlator:
+    """Normalised cross-correlation cost of a view against warped pictures of its sources."""
+
+    def __init__(self, reference: np.ndarray) -> None:
+        """reference: (h, w) float32 grey levels."""
+        self.reference = reference
+        self.mean = cv2.blur(reference, WINDOW)
+        variance = np.maximum(cv2.blur(reference * reference, WINDOW) - self.mean * self.mean, 0)
+        self.weight = -COST_MAX / np.sqrt(variance + NOISE_VARIANCE)
+
+    def cost(self, warped: np.ndarray) -> np.ndarray:
+        """(h, w) uint8: 0 for perfect correlation, COST_MAX for none or negative, UNSEEN where warped == 0."""
+        covariance = cv2.blur(cv2.multiply(warped, self.reference, dtype=cv2.CV_32F), WINDOW)
+        mean = cv2.boxFilter(warped, cv2.CV_32F, WINDOW)
+        variance = cv2.sqrBoxFilter(warped, cv2.CV_32F, WINDOW)
+        covariance -= mean * self.mean
+        mean *= mean
+        variance -= mean
+        variance += NOISE_VARIANCE
+        np.sqrt(variance, out=variance)
+        covariance *= self.weight
+        covariance /= variance
+        covariance += COST_MAX
+        np.clip(covariance, 0, COST_MAX, out=covariance)
+        cost = covariance.astype(np.uint8)
+        cost[warped == 0] = UNSEEN
+        return cost
+
+
+def cost_volume(
+    reference: Picture,
+    sources: list[Picture],
+    planes: np.ndarray,
+    check_cancelled: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """(h, labels, w) uint8 cost of each plane (inverse depths, float32).
+
+    Per pixel and label the better half of the sources is averaged, so that a source in which the point is hidden, out
+    of the picture or covered by something that moved does not count.
+    """
+    height, width = reference.shape
+    correlator = Correlator(reference.gray)
+    projectors = [Projector(reference, source) for source in sources]
+    volume = np.empty((height, len(planes), width), dtype=np.uint8)
+    for label, inverse in enumerate(planes):
+        check_cancelled()
+        costs = []
+        for source, projector in zip(sources, projectors, strict=True):
+            x, y, _ = projector(inverse)
+            costs.append(correlator.cost(cv2.remap(source.flat, x, y, cv2.INTER_LINEAR)))
+        volume[:, label] = _mean_of_better_half(costs)
+    return volume
+
+
+def _mean_of_better_half(costs: list[np.ndarray]) -> np.ndarray:
+    """(h, w) uint8 mean of the lower half (rounded up) of the costs that are not UNSEEN; COST_MAX where all are."""
+    keep = (len(costs) + 1) // 2
+    best: list[np.ndarray] = []
+    for cost in costs:
+        for rank, other in enumerate(best):
+            best[rank], cost = cv2.min(other, cost), cv2.max(other, cost)
+        if len(best) < keep:
+            best.append(cost)
+    if keep == 1:
+        return cv2.min(best[0], COST_MAX)
+    seen = np.zeros(costs[0].shape, dtype=np.uint8)
+    for cost in costs:
+        seen += cost != UNSEEN
+    total = best[0].astype(np.uint16)
+    count = np.ones_like(seen)
+    for rank in range(1, keep):
+        used = (seen > 2 * rank).view(np.uint8)
+        total += best[rank] * used
+        count += used
+    return np.minimum(total // count, COST_MAX).astype(np.uint8)
