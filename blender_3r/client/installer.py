@@ -137,8 +137,9 @@ class Installer:
     def _choose_python(self) -> tuple[Path, str]:
         for python in self._pythons:
             try:
-                version = self._call([python, "-I", "-c", PROBE], "no", quiet=True).strip()
-            except _Failed:
+                version = self._call([python, "-I", "-c", PROBE], f"{python} is of no use").strip()
+            except _Failed as error:
+                self._note(error.message)
                 continue
             if version in environment.PYTHONS:
                 return python, version
@@ -186,9 +187,7 @@ class Installer:
             return _Failed("The disk is full.", "Free some space and press Install again.")
         return error
 
-    def _call(
-        self, command: list[object], sentence: str, follow: Callable[[str], None] | None = None, quiet: bool = False
-    ) -> str:
+    def _call(self, command: list[object], sentence: str, follow: Callable[[str], None] | None = None) -> str:
         """Run a child to its end, its output to the log (and to `follow`). Returns the output; raises _Failed."""
         if self._stop.is_set():
             raise _Stopped
@@ -216,10 +215,7 @@ class Installer:
         if self._stop.is_set():
             raise _Stopped
         if code != 0:
-            last = next((line for line in reversed(lines) if line.strip()), "no output")
-            if not quiet:
-                raise _Failed(f"{sentence}: {last[:200]}", "The log tells more; press Install to try again.")
-            raise _Failed(sentence)
+            raise _Failed(f"{sentence}: {_reason(lines)}", "The log tells more; press Install to try again.")
         return "\n".join(lines)
 
     def _step(self, step: str, fraction: float) -> None:
@@ -232,3 +228,10 @@ class Installer:
     def _remove_half(self) -> None:
         if self._has_begun and environment.read_marker(self._environment) is None:
             shutil.rmtree(self._environment, ignore_errors=True)
+
+
+def _reason(lines: list[str]) -> str:
+    """The line of a failed program's output that says most: what the engine's check found, else the last one."""
+    said = [line.strip() for line in lines if line.strip()]
+    problems = [line.removeprefix("Problem: ") for line in said if line.startswith("Problem: ")]
+    return (problems or said[-1:] or ["no output"])[0][:200]

@@ -222,12 +222,9 @@ class Job:
             self._end("cancelled")
             return
         code = self._process.exit_code
-        if code == 0:
-            happened = "The engine ended before the job was done."
-        else:
-            happened = f"The engine stopped unexpectedly ({describe_exit(code)})."
+        happened = f"The engine {describe_exit(code)} before the job was done."
         hint = "What was computed is kept: press Retry to go on from there, or look at the log."
-        if describe_exit(code) == "killed":
+        if code == -9:
             hint = "Perhaps memory ran out: try quality Draft or fewer frames. What was computed is kept."
         self._fail(Failure(happened, hint, "machine", tuple(read_tail(self.log))))
 
@@ -243,7 +240,8 @@ class Job:
                     "Press Retry; if it happens again, look at the log and install the engine anew.",
                     "machine",
                     tuple(read_tail(self.log)),
-                )
+                ),
+                grace_s=0.0,
             )
 
     def _set_running(self, **values: Any) -> None:
@@ -258,9 +256,9 @@ class Job:
             setattr(self.state, name, value)
         self.state.revision += 1
 
-    def _fail(self, failure: Failure) -> None:
+    def _fail(self, failure: Failure, grace_s: float = LEAVE_GRACE_S) -> None:
         self.state.failure = failure
-        self._end("failed")
+        self._end("failed", grace_s)
 
     def _end(self, status: str, grace_s: float = LEAVE_GRACE_S, **values: Any) -> None:
         self._set(status=status, eta_s=None, **values)

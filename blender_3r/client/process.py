@@ -65,16 +65,14 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
 
 
 def describe_exit(code: int | None) -> str:
-    """How a process ended, in words: "exit code 3", "killed", "crashed (SIGSEGV)"."""
-    if code is None:
-        return "no exit code"
-    if code >= 0:
-        return f"exit code {code}"
+    """What a process did in the end, in words: "ended (exit code 3)", "was killed", "crashed (SIGSEGV)"."""
+    if code is None or code >= 0:
+        return f"ended (exit code {code})" if code else "ended"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return {"SIGKILL": "killed", "SIGTERM": "terminated"}.get(name, f"crashed: {name}")
+    return "was killed" if name in ("SIGKILL", "SIGTERM") else f"crashed ({name})"
 
 
 def read_tail(path: Path, lines: int = 6) -> list[str]:
@@ -111,10 +109,8 @@ class EngineProcess:
         except OSError:
             self._log_file.close()
             raise
-        self._reader = threading.Thread(target=self._read, name="3R engine reader", daemon=True)
-        self._writer = threading.Thread(target=self._write, name="3R engine writer", daemon=True)
-        self._reader.start()
-        self._writer.start()
+        for work in (self._read, self._write, self._watch):
+            threading.Thread(target=work, name="3R engine", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -172,11 +168,16 @@ class EngineProcess:
             self._process.wait(5.0)
         except subprocess.TimeoutExpired:
             self._note("the engine closed its output without ending, so it is ended")
-        kill_tree(self._process)  # a crashed engine may leave workers behind
-        self._process.wait()
+            kill_tree(self._process)
+            self._process.wait()
         self._log_file.close()
         self._ended.set()
         self._outgoing.put(None)
+
+    def _watch(self) -> None:
+        """Watcher thread: when the engine has ended, so must its workers, which may hold its output open."""
+        self._process.wait()
+        kill_tree(self._process)
 
     def _deliver(self, message: protocol.Message) -> None:
         while not self._closed.is_set():

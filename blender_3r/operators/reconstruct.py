@@ -13,6 +13,7 @@ from .. import preferences
 from ..client import environment
 from ..client.job import Failure, Job
 from ..client.session import Delivery, session
+from ..engine import __version__
 from ..engine.errors import EngineError
 from ..scene.job import ImportOptions, build_job
 from ..scene.jobdata import JobData, read_job
@@ -34,7 +35,7 @@ def request_of(settings: THREER_PG_settings) -> dict[str, Any]:
         values["focal_px"] = focal
     if settings.points:
         values["points"] = settings.points
-    return {"method": settings.method, "source": source.to_json(), "settings": values}
+    return {"engine_version": __version__, "method": settings.method, "source": source.to_json(), "settings": values}
 
 
 def delivery_of(settings: THREER_PG_settings) -> Delivery:

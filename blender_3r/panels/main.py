@@ -41,6 +41,7 @@ class THREER_PT_main(bpy.types.Panel):
             row.scale_y = 1.6
             row.operator("threer.reconstruct", icon="CON_CAMERASOLVER")
             _draw_outcome(layout, context)
+        layout.separator(factor=0.5)
         layout.operator("threer.import_job", text="Import Reconstruction...", icon="IMPORT")
 
 
@@ -95,8 +96,11 @@ def _draw_running(layout: bpy.types.UILayout) -> None:
     column.progress(factor=state.fraction, text=f"{state.stage}  {state.fraction * 100:.0f} %")
     left = session.job.time_left_s
     row = column.row()
-    row.label(text=text.time_left(left) if left is not None else text.duration(session.job.elapsed_s))
-    row.operator("threer.cancel", icon="X", text="Stopping" if state.status == "cancelling" else "Cancel")
+    elapsed = f"{text.duration(session.job.elapsed_s)} so far"
+    row.label(text=text.time_left(left) if left is not None else elapsed)
+    button = row.row()
+    button.enabled = state.status != "cancelling"
+    button.operator("threer.cancel", icon="X", text="Cancel")
     if state.solved is not None:
         layout.label(text=f"{state.solved} of {state.total} cameras found", icon="CAMERA_DATA")
     if state.status == "running" and session.job.silent_s > SILENCE_S:
@@ -124,16 +128,16 @@ def _draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         _draw_done(layout.box())
 
 
-def _title(box: bpy.types.UILayout, title: str, icon: str) -> None:
+def _title(box: bpy.types.UILayout, title: str, icon: str, alert: bool = False) -> None:
     row = box.row()
-    row.label(text=title, icon=icon)
+    label = row.row()
+    label.alert = alert
+    label.label(text=title, icon=icon)
     row.operator("threer.dismiss", text="", icon="X", emboss=False)
 
 
 def _draw_failure(box: bpy.types.UILayout, failure: object) -> None:
-    title = box.row()
-    title.alert = True
-    _title(title, "Failed", "CANCEL")
+    _title(box, "Reconstruction Failed", "CANCEL", alert=True)
     text.draw_wrapped(box, failure.message)
     if failure.hint:
         text.draw_wrapped(box, failure.hint, icon="INFO")
@@ -161,8 +165,10 @@ def _draw_done(box: bpy.types.UILayout) -> None:
     summary = session.job.state.summary
     solved, total = summary.get("solved", 0), summary.get("total", 0)
     _title(box, f"{solved} of {total} frames solved", "CHECKMARK" if solved == total else "INFO")
+    facts = box.column(align=True)
+    facts.scale_y = 0.8
     for line in _facts(summary):
-        box.label(text=line, icon="BLANK1")
+        facts.label(text=line, icon="BLANK1")
     for warning in _warnings(summary) + session.notes:
         text.draw_wrapped(box, warning, icon="ERROR")
     if session.home.find_scene() is None:

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-import textwrap
-
+import blf
 import bpy
 
-CHARACTER_PX = 6.6  # mean width of a character of the interface font at scale 1, measured on sentences like ours
+MARGINS_PX = 78  # what a box, the region's edges and its tabs take of a line, at scale 1
+ICON_PX = 22
+ELSEWHERE_PX = 480  # assumed width outside of a sidebar, at scale 1
 
 
-def draw_wrapped(layout: bpy.types.UILayout, sentence: str, icon: str = "NONE", margin_px: int = 70) -> None:
+def draw_wrapped(layout: bpy.types.UILayout, sentence: str, icon: str = "NONE") -> None:
     """A sentence over as many lines as the region's width asks for; icon before the first."""
     scale = bpy.context.preferences.system.ui_scale
     region = bpy.context.region
-    width = region.width if region is not None and region.type == "UI" else 420 * scale
-    characters = max(18, int((width / scale - margin_px) / CHARACTER_PX))
+    width = region.width if region is not None and region.type == "UI" else ELSEWHERE_PX * scale
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(sentence, characters)):
+    taken = MARGINS_PX if icon == "NONE" else MARGINS_PX + ICON_PX
+    for number, line in enumerate(wrap(sentence, width - taken * scale)):
         if icon == "NONE":
             column.label(text=line)
         else:
             column.label(text=line, icon=icon if number == 0 else "BLANK1")
+
+
+def wrap(sentence: str, width: float) -> list[str]:
+    """Lines of words that are at most width pixels wide in the interface's font; a longer word stands alone."""
+    preferences = bpy.context.preferences
+    blf.size(0, preferences.ui_styles[0].widget.points * preferences.system.ui_scale)
+    lines: list[str] = []
+    for word in sentence.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and blf.dimensions(0, longer)[0] <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def duration(seconds: float) -> str:

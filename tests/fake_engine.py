@@ -1,0 +1,156 @@
+"""A program that speaks the engine's protocol and computes nothing, for tests: python fake_engine.py MODE [SECONDS].
+
+Modes: work (a whole job over SECONDS), fail (a sentence), crash, killed, exit (ends without a word), hang (stops
+listening in mid-job), deaf (never answers), garbage (noise between messages), version (another protocol), flood
+(messages as fast as the pipe takes them), family (starts a grandchild that outlives it), broken (unreadable results).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from blender_3r.engine.jobfolder import JobFolder
+from blender_3r.engine.reconstruction import Intrinsics, Reconstruction, View
+
+FRAMES = 20
+STEPS = 40
+WIDTH, HEIGHT = 640, 360
+DEPTH_WIDTH, DEPTH_HEIGHT = 64, 36
+
+
+def say(type_: str, **fields: object) -> None:
+    sys.stdout.buffer.write(json.dumps({"type": type_, **fields}).encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+class Fake:
+    def __init__(self, mode: str, seconds: float) -> None:
+        self.mode, self.seconds = mode, seconds
+        self.cancelled = threading.Event()
+
+    def listen(self) -> None:
+        """Main thread: messages until the input closes."""
+        for line in sys.stdin.buffer:
+            message = json.loads(line)
+            if message["type"] == "quit":
+                break
+            if message["type"] == "cancel":
+                self.cancelled.set()
+            if message["type"] == "reconstruct":
+                threading.Thread(target=self.run, args=(message,), daemon=True).start()
+                if self.mode == "hang":
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                    time.sleep(600)
+        os._exit(0)
+
+    def run(self, message: dict) -> None:
+        id_, job = message["id"], JobFolder.create(message["job"])
+        job.write_json("request", message["request"])
+        say("started", id=id_, job=message["job"], total=FRAMES, resumed=False)
+        if self.mode == "fail":
+            say("failed", id=id_, kind="unsolved", message="There is no parallax.", hint="Move the camera sideways.")
+            return
+        for step in range(STEPS):
+            if self.cancelled.is_set():
+                say("cancelled", id=id_)
+                return
+            time.sleep(self.seconds / STEPS)
+            self.disturb(step)
+            left = self.seconds * (1 - step / STEPS)
+            stage = "Tracking points" if step < STEPS // 2 else "Measuring depth"
+            say("progress", id=id_, stage=stage, done=step, total=STEPS, fraction=step / STEPS, eta_s=left)
+            if step == STEPS // 2:
+                write_cameras(job, message["request"])
+                say("cameras", id=id_, solved=FRAMES - 1, total=FRAMES)
+            if step > STEPS // 2 and step % 5 == 0:
+                write_view(job, step - STEPS // 2 - 1)
+                say("view", id=id_, index=step - STEPS // 2 - 1)
+        if self.mode == "broken":
+            (job.path / "cameras.json").write_text("{")
+        say("done", id=id_, summary=summary(self.seconds))
+
+    def disturb(self, step: int) -> None:
+        if self.mode == "garbage":
+            sys.stdout.buffer.write(b'\xff\xfe not json \x00\n[1, 2]\n{"type": 5}\n{"no": "type"}\n\n{"type"\n')
+            sys.stdout.buffer.write(b"x" * (3 << 20) + b"\n" if step == 3 else b"")
+            say("progress", id="another job", fraction=0.99)
+            say("progress", fraction="many")
+            say("something new", id=1)
+        if self.mode == "flood":
+            for _ in range(2000):
+                say("progress", id="another job", fraction=0.5)
+        if step == STEPS * 3 // 4:
+            if self.mode == "crash":
+                print("Fatal: the solver divided by zero", file=sys.stderr, flush=True)
+                os.kill(os.getpid(), signal.SIGSEGV)
+            elif self.mode == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif self.mode == "exit":
+                os._exit(0)
+            elif self.mode == "hang":
+                time.sleep(600)
+            elif self.mode == "family":
+                child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+                Path(os.environ["FAKE_ENGINE_CHILD"]).write_text(str(child.pid))
+                os._exit(7)
+
+
+def write_cameras(job: JobFolder, request: dict) -> None:
+    """A camera that walks forward; the last frame is not solved."""
+    lens = Intrinsics(WIDTH, HEIGHT, 600.0, 600.0, WIDTH / 2, HEIGHT / 2)
+    views = []
+    for index in range(FRAMES):
+        pose = np.eye(4)
+        pose[:3, 3] = 0.05 * index, 0, 0.1 * index
+        views.append(View(f"frame_{index:04d}", index, lens, pose if index < FRAMES - 1 else None))
+    job.write_cameras(
+        Reconstruction(views, method="classic", reproj_error_px=0.42, fps=24.0, source=request["source"]["files"][0])
+    )
+
+
+def write_view(job: JobFolder, index: int) -> None:
+    """A wall two units before the camera."""
+    rows, columns = np.mgrid[:DEPTH_HEIGHT, :DEPTH_WIDTH]
+    color = np.stack([rows * 7, columns * 4, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
+    depth = np.full((DEPTH_HEIGHT, DEPTH_WIDTH), 2.0, np.float32)
+    job.write_view(index, {"depth": depth, "confidence": np.ones_like(depth), "color": color})
+
+
+def summary(seconds: float) -> dict:
+    return {
+        "solved": FRAMES - 1,
+        "total": FRAMES,
+        "reproj_error_px": 0.42,
+        "seconds": seconds,
+        "motion": "free",
+        "lens": "shared",
+        "focal_is_certain": True,
+        "points": 3 * DEPTH_WIDTH * DEPTH_HEIGHT,
+        "warnings": [],
+        "checks": [],
+        "text": f"{FRAMES - 1} of {FRAMES} frames solved.",
+    }
+
+
+def main() -> None:
+    mode = sys.argv[1]
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 0.4
+    if mode == "deaf":
+        time.sleep(600)
+    say("hello", protocol=99 if mode == "version" else 1, version="fake", python="3", pid=os.getpid())
+    Fake(mode, seconds).listen()
+
+
+if __name__ == "__main__":
+    main()

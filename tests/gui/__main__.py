@@ -1,0 +1,115 @@
+"""Play the scenarios in a real Blender window: python -m tests.gui [--keep FOLDER] [SCENARIO ...].
+
+Run it with the engine environment's Python. Where no Blender with a window can be had it says why, and passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+WINDOW = HERE / "blender-window.sh"
+SCENARIOS = ("first_steps", "job", "troubles", "busy_artist", "disabled", "quits", "killed")
+CANNOT = 77
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep pictures and logs there")
+    options = parser.parse_args()
+    setup = subprocess.run([WINDOW, "setup"], check=False)
+    if setup.returncode:
+        print("SKIPPED: the window tests need a Blender with a window, which cannot be had here (see above).")
+        return 0 if setup.returncode == CANNOT else setup.returncode
+    with tempfile.TemporaryDirectory(prefix="3r-gui-") as scratch:
+        folder = options.keep or Path(scratch)
+        failed = [name for name in options.scenarios or SCENARIOS if not play(name, folder / name)]
+    print(f"{'FAILED: ' + ', '.join(failed) if failed else 'All scenarios passed.'}")
+    return 1 if failed else 0
+
+
+def play(name: str, folder: Path) -> bool:
+    """Run one scenario in a Blender with settings of its own; whether it passed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = subprocess.run(
+        [sys.executable, ROOT / "build_addon.py", "--out", folder], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    environment = os.environ | {
+        "BLENDER_USER_RESOURCES": str(folder / "profile"),
+        "XDG_DATA_HOME": str(folder / "data"),
+        "GUI_MOVIE": str(ROOT / "demo" / "courtyard.mp4"),
+    }
+    command = [WINDOW, "run", "--factory-startup", "--enable-event-simulate", "--python-exit-code", "3"]
+    started = time.monotonic()
+    with open(folder / "blender.log", "wb") as log:
+        blender = subprocess.Popen(
+            [*command, "--python", HERE / "inside.py", "--", name, folder, archive],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        problem = watch_killed(blender, folder) if name == "killed" else watch(blender, folder)
+    print(f"{'FAILED' if problem else 'ok    '} {name} ({time.monotonic() - started:.0f} s) {problem}", flush=True)
+    if problem:
+        print((folder / "blender.log").read_text(errors="replace")[-4000:])
+    return not problem
+
+
+def watch(blender: subprocess.Popen, folder: Path) -> str:
+    """Wait for the end of Blender and of every engine it had; what was wrong, or ""."""
+    try:
+        status = blender.wait(300)
+    except subprocess.TimeoutExpired:
+        blender.terminate()
+        return "took more than 300 s"
+    if status:
+        return f"status {status}"
+    facts = json.loads((folder / "facts.json").read_text())
+    left = [pid for pid in facts.pop("engines", []) if not is_gone(pid)]
+    if facts:
+        print("      ", ", ".join(f"{name} {value:.3f}" for name, value in facts.items()))
+    return f"engines left behind: {left}" if left else ""
+
+
+def watch_killed(blender: subprocess.Popen, folder: Path) -> str:
+    """Kill Blender as soon as its job runs; its engine must go by itself."""
+    note = folder / "kill"
+    note.unlink(missing_ok=True)
+    until = time.monotonic() + 120
+    while not (note.is_file() and " " in note.read_text()):
+        if time.monotonic() > until or blender.poll() is not None:
+            blender.terminate()
+            return "the job did not start"
+        time.sleep(0.1)
+    pid, engine = map(int, note.read_text().split())
+    os.kill(pid, signal.SIGKILL)
+    blender.wait(30)
+    return "" if is_gone(engine) else f"engine {engine} left behind"
+
+
+def is_gone(pid: int, within_s: float = 10.0) -> bool:
+    """Whether a process ends (a zombie has ended)."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

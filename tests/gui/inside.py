@@ -1,0 +1,223 @@
+"""Runs inside a real Blender: plays one scenario of `scenarios.py`, a step per tick of a timer, and leaves.
+
+    blender ... --python inside.py -- SCENARIO OUT_FOLDER ZIP
+
+Buttons are found as a user finds them: the mouse moves over the panel, and Blender says what lies under it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import bpy
+
+TICK_S = 0.02
+MODULE = "bl_ext.user_default.blender_3r"
+Steps = Iterator[None]
+
+
+class Gap(NamedTuple):
+    """Time between two ticks, during which Blender (and the extension) did something else. cpu_s: of the main thread."""
+
+    when: float
+    wall_s: float
+    cpu_s: float
+
+
+class Gui:
+    """What a scenario does with the window. Methods that take time are generators: `yield from gui.click(...)`."""
+
+    def __init__(self, out: Path, archive: str) -> None:
+        self.out = out
+        self.archive = archive
+        self.gaps: list[Gap] = []
+        self.facts: dict[str, object] = {}
+
+    # -- the window
+
+    @property
+    def window(self) -> bpy.types.Window:
+        return bpy.context.window_manager.windows[0]
+
+    @property
+    def area(self) -> bpy.types.Area:
+        return max((a for a in self.window.screen.areas if a.type == "VIEW_3D"), key=lambda a: a.width * a.height)
+
+    @property
+    def sidebar(self) -> bpy.types.Region:
+        return next(region for region in self.area.regions if region.type == "UI")
+
+    @property
+    def session(self) -> object:
+        return sys.modules[f"{MODULE}.client.session"].session
+
+    @property
+    def settings(self) -> object:
+        return bpy.context.scene.threer
+
+    @property
+    def preferences(self) -> object:
+        return bpy.context.preferences.addons[MODULE].preferences
+
+    def install(self) -> Steps:
+        """Install the zip as a user does, and open its tab."""
+        bpy.ops.extensions.package_install_files(
+            filepath=self.archive, repo="user_default", enable_on_install=True, overwrite=True
+        )
+        yield
+        yield from self.open_tab()
+
+    def open_tab(self) -> Steps:
+        """The 3R tab of the sidebar; Blender knows its tabs only once it was drawn."""
+        self.area.spaces.active.show_region_ui = True
+        yield from self.pause(0.3)
+        with bpy.context.temp_override(window=self.window, area=self.area):
+            bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
+        self.sidebar.active_panel_category = "3R"
+        yield from self.pause(0.3)
+
+    def widen(self, pixels: int) -> Steps:
+        """Drag the sidebar's edge to the left."""
+        region = self.sidebar
+        x, y = region.x, region.y + region.height // 2
+        yield from self.mouse("MOUSEMOVE", "NOTHING", x, y)
+        yield from self.mouse("LEFTMOUSE", "PRESS", x, y)
+        for part in (0.3, 0.6, 1.0):
+            yield from self.mouse("MOUSEMOVE", "NOTHING", int(x - pixels * part), y)
+        yield from self.mouse("LEFTMOUSE", "RELEASE", x - pixels, y)
+        yield from self.pause(0.3)
+
+    def mouse(self, kind: str, value: str, x: int, y: int) -> Steps:
+        self.window.event_simulate(type=kind, value=value, x=x, y=y)
+        yield
+        yield
+
+    def find(self, wanted: str) -> Iterator[tuple[int, int] | None]:
+        """Where the button of an operator ("threer.cancel") or of a property ("quality") is; None if nowhere."""
+        region = self.sidebar
+        columns = (region.width // 2, region.width - 45, region.width * 3 // 4, region.width // 4)
+        for column in columns:
+            for from_top in range(12, region.height - 10, 10):
+                x, y = region.x + column, region.y + region.height - from_top
+                self.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+                yield
+                yield
+                if wanted in self._under_mouse():
+                    return x, y
+        return None
+
+    def _under_mouse(self) -> str:
+        with bpy.context.temp_override(window=self.window, area=self.area, region=self.sidebar):
+            manager = bpy.context.window_manager
+            manager.clipboard = ""
+            if bpy.ops.ui.copy_python_command_button.poll():
+                bpy.ops.ui.copy_python_command_button()
+            elif bpy.ops.ui.copy_data_path_button.poll():
+                bpy.ops.ui.copy_data_path_button()
+            return manager.clipboard
+
+    def click(self, wanted: str) -> Steps:
+        place = yield from self.find(wanted)
+        assert place is not None, f"no button {wanted} in the panel"
+        yield from self.mouse("LEFTMOUSE", "PRESS", *place)
+        yield from self.mouse("LEFTMOUSE", "RELEASE", *place)
+        yield from self.pause(0.1)
+
+    def leave_panel(self) -> Steps:
+        """The mouse into the 3D view, so that nothing is highlighted and no tool tip shows."""
+        yield from self.mouse("MOUSEMOVE", "NOTHING", self.area.x + 300, self.area.y + 200)
+        yield from self.pause(0.3)
+
+    def press(self, key: str, **modifiers: bool) -> Steps:
+        x, y = self.area.x + 300, self.area.y + 200
+        yield from self.mouse("MOUSEMOVE", "NOTHING", x, y)
+        for value in ("PRESS", "RELEASE"):
+            self.window.event_simulate(type=key, value=value, x=x, y=y, **modifiers)
+            yield
+            yield
+
+    # -- time
+
+    def pause(self, seconds: float) -> Steps:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            yield
+
+    def wait(self, condition: Callable[[], object], what: str, seconds: float = 60.0) -> Steps:
+        until = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < until, f"waited in vain: {what}"
+            yield
+
+    def view_redraw(self) -> Iterator[float]:
+        """How long the window is away when nothing but the 3D view is redrawn."""
+        since = time.monotonic()
+        for _ in range(10):
+            self.area.tag_redraw()
+            yield
+        yield
+        return max(gap.wall_s for gap in self.gaps if gap.when > since)
+
+    # -- what is seen
+
+    def shot(self, name: str, whole: bool = False) -> Steps:
+        """A picture of the sidebar (or of the whole window) as NAME.png; taken from the screen, not from Blender."""
+        yield from self.leave_panel()
+        region, height = self.sidebar, self.window.height
+        crop = f"{region.width}x{region.height}+{region.x}+{height - region.y - region.height}"
+        arguments = [] if whole else ["-crop", crop, "+repage"]
+        subprocess.run(["import", "-window", "root", *arguments, str(self.out / f"{name}.png")], check=True)
+        yield
+
+
+class Player:
+    """Feeds a scenario from a timer; ends Blender with status 0 when it came to its end, else 3."""
+
+    def __init__(self, gui: Gui, steps: Steps) -> None:
+        self.gui, self.steps = gui, steps
+        self.left_at: tuple[float, float] | None = None
+
+    def tick(self) -> float:
+        now, cpu = time.monotonic(), time.thread_time()
+        if self.left_at is not None:
+            self.gui.gaps.append(Gap(now, now - self.left_at[0], cpu - self.left_at[1]))
+        status = None
+        try:
+            next(self.steps)
+        except StopIteration:
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+            subprocess.run(["import", "-window", "root", str(self.gui.out / "failed.png")], check=False)
+            status = 3
+        if status is not None:
+            (self.gui.out / "facts.json").write_text(json.dumps(self.gui.facts))
+            sys.stdout.flush()
+            sys.stderr.flush()
+            if status:
+                os._exit(status)
+            bpy.ops.wm.quit_blender()
+        self.left_at = time.monotonic(), time.thread_time()
+        return TICK_S
+
+
+def main() -> None:
+    name, out, archive = sys.argv[sys.argv.index("--") + 1 :]
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import scenarios
+
+    bpy.context.preferences.view.show_splash = False  # it would swallow the first click
+    gui = Gui(Path(out), archive)
+    player = Player(gui, getattr(scenarios, name)(gui))
+    bpy.app.timers.register(player.tick, first_interval=0.5, persistent=True)
+
+
+main()

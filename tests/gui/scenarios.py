@@ -1,0 +1,199 @@
+"""What is played in the window. Each scenario is a generator of steps; see `inside.Gui`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import bpy
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PYTHON = ROOT / ".venv" / "engine" / "bin" / "python"
+MOVIE = os.environ.get("GUI_MOVIE", "")
+STALL_S = 0.2
+
+
+def fake_engine(gui, mode, seconds=1.0):
+    """Let the preferences name a Python that runs the fake engine, whatever it is asked for."""
+    script = gui.out / f"python-{mode}"
+    script.write_text(f'#!/bin/sh\nexec "{PYTHON}" "{ROOT}/tests/fake_engine.py" {mode} {seconds}\n')
+    script.chmod(0o755)
+    gui.preferences.job_folder = str(gui.out / "jobs")
+    gui.preferences.engine_python = str(script)
+
+
+def first_steps(gui):
+    """Nothing is installed, nothing is picked; then the engine is there and footage is picked in the file browser."""
+    yield from gui.install()
+    gui.preferences.engine_folder = str(gui.out / "engine")
+    yield from gui.widen(120)
+    yield from gui.shot("offline")
+    bpy.context.preferences.system.use_online_access = True
+    yield from gui.shot("no-engine")
+    assert not bpy.ops.threer.reconstruct.poll()
+    fake_engine(gui, "work")
+    yield from gui.shot("no-footage")
+    yield from pick(gui, MOVIE)
+    assert gui.settings.info_text.startswith("40 frames"), gui.settings.info_text
+    yield from gui.shot("ready")
+    assert bpy.ops.threer.reconstruct.poll()
+
+
+def pick(gui, path):
+    """Press the folder button, choose a file in Blender's file browser."""
+    bpy.context.preferences.view.filebrowser_display_type = "SCREEN"
+    yield from gui.click("threer.pick_footage")
+    yield from gui.wait(lambda: browser(gui) is not None, "the file browser")
+    area = browser(gui)
+    yield from gui.wait(lambda: area.spaces.active.params is not None, "the browser's folder")
+    area.spaces.active.params.directory = str(Path(path).parent).encode()
+    area.spaces.active.params.filename = Path(path).name
+    yield from gui.pause(0.3)
+    region = next(r for r in area.regions if r.type == "WINDOW")
+    with bpy.context.temp_override(window=gui.window, area=area, region=region):
+        bpy.ops.file.execute()
+    yield from gui.wait(lambda: browser(gui) is None, "the end of the file browser")
+    yield from gui.pause(0.3)
+
+
+def browser(gui):
+    return next((area for area in gui.window.screen.areas if area.type == "FILE_BROWSER"), None)
+
+
+def start(gui, mode, seconds=1.0):
+    """A job with the fake engine, by a click on Reconstruct."""
+    fake_engine(gui, mode, seconds)
+    yield from gui.click("threer.reconstruct")
+    yield from gui.wait(lambda: gui.session.is_running, "the job's start")
+    gui.facts.setdefault("engines", []).append(gui.session.job.engine_pid)
+
+
+def prepare(gui):
+    yield from gui.install()
+    yield from gui.widen(120)
+    gui.settings.path = MOVIE
+    bpy.context.preferences.system.viewport_aa = "OFF"  # each change would redraw the view eight times
+
+
+def job(gui):
+    """A whole job: progress, cameras early, points at the end, undo; the window is never away for long."""
+    yield from prepare(gui)
+    yield from start(gui, "work", 8.0)
+    began = time.monotonic()
+    yield from gui.wait(lambda: gui.session.job.state.fraction > 0.3, "progress")
+    before_shot = time.monotonic()
+    yield from gui.shot("running")
+    after_shot = time.monotonic()
+    yield from gui.wait(lambda: bpy.context.scene.camera is not None and "courtyard" in bpy.data.collections, "cameras")
+    assert gui.session.is_running, "the cameras came only at the end"
+    yield from gui.wait(lambda: not gui.session.is_running, "the end of the job")
+    yield from gui.wait(lambda: "courtyard Points" in bpy.data.objects, "the points")
+    ended = time.monotonic()
+    yield from gui.pause(0.5)
+    gaps = [gap for gap in gui.gaps if began + 0.5 < gap.when < before_shot or after_shot < gap.when < ended]
+    gui.facts["longest_gap_s"] = max(gap.wall_s for gap in gaps)
+    gui.facts["longest_cpu_s"] = max(gap.cpu_s for gap in gaps)
+    gui.facts["view_redraw_s"] = yield from gui.view_redraw()
+    yield from gui.shot("done")
+    yield from gui.shot("done-window", whole=True)
+    assert len(bpy.data.objects["courtyard Points"].data.vertices) > 100
+    yield from undo_and_redo(gui)
+    yield from gui.click("threer.dismiss")
+    assert gui.session.job is None
+    # Of the main thread's own time: the wall clock also counts other programs and the software renderer.
+    assert gui.facts["longest_cpu_s"] < STALL_S
+
+
+def undo_and_redo(gui):
+    yield from gui.press("Z", ctrl=True)
+    yield from gui.wait(lambda: "courtyard Points" not in bpy.data.objects, "undo to take the points away")
+    yield from gui.press("Z", ctrl=True)
+    yield from gui.wait(lambda: "courtyard" not in bpy.data.collections, "undo to take the cameras away")
+    assert gui.settings.path == MOVIE
+    for _ in range(2):
+        yield from gui.press("Z", ctrl=True, shift=True)
+        yield from gui.pause(0.3)
+    assert "courtyard Points" in bpy.data.objects
+
+
+def troubles(gui):
+    """What goes wrong is told in the panel, and the next job can start."""
+    yield from prepare(gui)
+    yield from start(gui, "fail")
+    yield from over(gui, "failed")
+    yield from gui.shot("failed")
+    yield from start(gui, "crash")
+    yield from over(gui, "failed")
+    yield from gui.shot("crashed")
+    yield from gui.click("threer.import_last")
+    assert "courtyard Points" in bpy.data.objects
+    yield from start(gui, "hang", 0.5)
+    yield from gui.wait(lambda: gui.session.job.state.solved, "the cameras")
+    yield from gui.click("threer.cancel")
+    yield from gui.shot("stopping")
+    yield from over(gui, "cancelled")
+    yield from gui.shot("cancelled")
+    yield from start(gui, "garbage")
+    yield from over(gui, "done")
+    gui.settings.path = str(gui.out / "nothing.mp4")
+    yield from gui.shot("missing-footage")
+    assert not bpy.ops.threer.reconstruct.poll()
+
+
+def over(gui, status):
+    yield from gui.wait(lambda: not gui.session.is_running, "the end of the job")
+    assert gui.session.job.state.status == status, gui.session.job.state
+    yield from gui.pause(0.3)
+
+
+def busy_artist(gui):
+    """In Edit Mode the result waits; in another file it stays out."""
+    yield from prepare(gui)
+    yield from start(gui, "work", 2.0)
+    bpy.ops.object.mode_set(mode="EDIT")
+    yield from gui.wait(lambda: not gui.session.is_running, "the end of the job")
+    yield from gui.wait(lambda: gui.session.is_waiting, "the result to wait")
+    yield from gui.shot("waiting")
+    assert "courtyard" not in bpy.data.collections
+    with bpy.context.temp_override(window=gui.window, area=gui.area):
+        bpy.ops.object.mode_set(mode="OBJECT")
+    yield from gui.wait(lambda: "courtyard Points" in bpy.data.objects, "the result")
+    yield from start(gui, "work", 2.0)
+    bpy.ops.wm.read_homefile(app_template="")
+    yield from gui.wait(lambda: not gui.session.is_running, "the end of the job")
+    yield from gui.pause(1.0)
+    assert "courtyard" not in bpy.data.collections
+    yield from gui.open_tab()
+    yield from gui.shot("other-file")
+    yield from gui.click("threer.import_last")
+    assert "courtyard Points" in bpy.data.objects
+
+
+def quits(gui):
+    """Blender is closed in mid-job."""
+    yield from prepare(gui)
+    yield from start(gui, "work", 60.0)
+    yield from gui.wait(lambda: gui.session.job.state.fraction > 0, "progress")
+
+
+def disabled(gui):
+    """The extension is switched off in mid-job, and on again."""
+    yield from prepare(gui)
+    yield from start(gui, "work", 60.0)
+    yield from gui.wait(lambda: gui.session.job.state.fraction > 0, "progress")
+    bpy.ops.preferences.addon_disable(module="bl_ext.user_default.blender_3r")
+    yield from gui.pause(0.5)
+    assert not hasattr(bpy.context.scene, "threer")
+    bpy.ops.preferences.addon_enable(module="bl_ext.user_default.blender_3r")
+    yield from gui.pause(0.5)
+    assert not gui.session.is_running
+
+
+def killed(gui):
+    """Blender is killed in mid-job, by who plays the scenario."""
+    yield from prepare(gui)
+    yield from start(gui, "work", 60.0)
+    yield from gui.wait(lambda: gui.session.job.state.fraction > 0, "progress")
+    (gui.out / "kill").write_text(f"{os.getpid()} {gui.session.job.engine_pid}")
+    yield from gui.pause(60)
