@@ -5,6 +5,7 @@ from bpy.props import BoolProperty, IntProperty, StringProperty
 
 from ..engine.errors import EngineError
 from ..scene.job import ImportOptions, import_job
+from ..scene.points import show_colors
 
 
 class THREER_OT_import_job(bpy.types.Operator):
@@ -28,6 +29,11 @@ class THREER_OT_import_job(bpy.types.Operator):
         "(view transform Standard), and make the camera active",
         default=True,
     )
+    show_colors: BoolProperty(
+        name="Show Colors",
+        description="Switch this 3D view to Material Preview: Solid draws point clouds gray",
+        default=False,
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -37,6 +43,7 @@ class THREER_OT_import_job(bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.show_colors = True
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -50,6 +57,8 @@ class THREER_OT_import_job(bpy.types.Operator):
         except EngineError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        if self.show_colors and result.points is not None and context.area and context.area.type == "VIEW_3D":
+            show_colors(context.space_data)
         for sentence in result.warnings:
             self.report({"WARNING"}, sentence)
         self.report({"INFO"}, result.text)

@@ -113,11 +113,12 @@ def shot_ratio(views: Sequence[View]) -> float:
     return float(np.median([view.intrinsics.fx / view.intrinsics.fy for view in views]))
 
 
-def set_depth_range(data: bpy.types.Camera, depth: float | None, scale: float) -> None:
-    """Size of the camera's drawing and clipping for points at about depth engine units; scale: root's."""
-    if depth is None:
-        return
-    data.display_size = 0.1 * depth * scale
+def set_depth_range(data: bpy.types.Camera, depth: float, scale: float, share: float) -> None:
+    """Clipping, and the size of the camera's drawing as a share of depth, for points at about depth engine units.
+
+    scale: the root's. Blender scales the drawing with the camera's parents, but clips in units of the scene.
+    """
+    data.display_size = share * depth
     data.clip_start = min(0.1, 0.01 * depth * scale)
     data.clip_end = max(1000.0, 100.0 * depth * scale)
 

@@ -187,7 +187,9 @@ class _Builder:
         if camera is None:
             lens = bpy.data.cameras.new(name)
             tags.set_tag(lens, self.data.folder, "lens", view)
-            set_depth_range(lens, self.data.depth, self.root.matrix_basis.median_scale)
+            if self.data.depth is not None:
+                share = 0.1 if self.data.is_video else 0.03
+                set_depth_range(lens, self.data.depth, self.root.matrix_basis.median_scale, share)
             camera = self._object("camera", view, name, lens, collection)
         self._hang_on_root(camera)
         self.kept.add(("camera", view))

@@ -15,8 +15,8 @@ from .cameras import SENSOR_WIDTH, pixel_aspect, shot_ratio
 from .exif import orientation
 from .jobdata import JobData
 
-# EXIF orientation: (clockwise quarter turns, mirrored) that bring the stored pixels upright.
-_TURNS = {1: (0, 0), 2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (1, 1), 6: (1, 0), 7: (3, 1), 8: (3, 0)}
+# EXIF orientation: what brings the stored pixels upright: mirrored left to right first, then clockwise quarter turns.
+_TURNS = {1: (0, 0), 2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (3, 1), 6: (1, 0), 7: (1, 1), 8: (3, 0)}
 
 
 def is_movie(data: JobData) -> bool:

@@ -28,6 +28,12 @@ def write_points(mesh: bpy.types.Mesh, cloud: Cloud) -> None:
     mesh.update()
 
 
+def show_colors(space: bpy.types.SpaceView3D) -> None:
+    """Switch a 3D view from Solid, which draws point clouds gray whatever its settings, to Material Preview."""
+    if space.shading.type == "SOLID":
+        space.shading.type = "MATERIAL"
+
+
 def _attribute(mesh: bpy.types.Mesh, name: str, data_type: str) -> bpy.types.bpy_prop_collection:
     attribute = mesh.attributes.get(name)
     if attribute is not None and (attribute.data_type != data_type or attribute.domain != "POINT"):

@@ -219,6 +219,35 @@ def test_orientation_of_what_is_no_photo_is_upright(content, tmp_path):
     assert orientation(tmp_path / "nothing.jpg") == 1
 
 
+UPRIGHT = {
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored, 2).T,
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("turn", UPRIGHT)
+def test_every_orientation_is_turned_upright(turn, tmp_path, empty_file):
+    """Blender mirrors a background first and then turns it clockwise."""
+    write_picture(tmp_path / "a.jpg", 0.5)
+    stored = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(stored[:2] + exif(turn) + stored[2:])
+    lens = jobs.lens(36, 64) if turn > 4 else jobs.lens()
+    source = Source("photos", (str(tmp_path / "a.jpg"),))
+    jobs.make_job(tmp_path / "job", Reconstruction(jobs.photos(["a.jpg"], lens), kind="photos"), source)
+    (background,) = import_job(empty_file, tmp_path / "job").cameras[0].data.background_images
+    pixels = np.arange(6).reshape(2, 3)
+    shown = np.fliplr(pixels) if background.use_flip_x else pixels
+    shown = np.rot90(shown, -round(background.rotation / (math.pi / 2)))
+    assert shown.tolist() == UPRIGHT[turn](pixels).tolist()
+    assert background.scale == pytest.approx(64 / 36 if turn > 4 else 1.0)
+
+
 def test_photos_show_their_own_picture_upright(tmp_path, empty_file):
     folder = tmp_path / "größe 1"
     folder.mkdir()

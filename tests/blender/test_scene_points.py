@@ -13,6 +13,7 @@ from blender_3r.scene import compat
 from blender_3r.scene.cloud import read_cloud
 from blender_3r.scene.job import ImportOptions, import_job
 from blender_3r.scene.point_nodes import add_point_display, point_input
+from blender_3r.scene.points import show_colors
 
 
 def dense_job(folder, views=3, size=(36, 64)):
@@ -184,6 +185,14 @@ def test_rendered_points_have_the_colours_of_the_footage(tmp_path, empty_file):
     inside = np.round(pixels.reshape(36, 64, 4)[2:-2, 2:-2, :3] * 255)  # the pixel filter looks beyond the border
     right = np.abs(inside - [180, 90, 30]).max(axis=2) <= 1
     assert right.mean() > 0.995  # closed: nothing shows between the dots
+
+
+def test_solid_views_are_switched_to_where_colours_show(empty_file):
+    space = next(area for area in bpy.context.screen.areas if area.type == "VIEW_3D").spaces.active
+    for before, after in (("SOLID", "MATERIAL"), ("WIREFRAME", "WIREFRAME"), ("RENDERED", "RENDERED")):
+        space.shading.type = before
+        show_colors(space)
+        assert space.shading.type == after
 
 
 def test_no_points_when_none_are_wanted(tmp_path, empty_file):
