@@ -22,7 +22,7 @@ from ..engine.errors import EngineError
 from . import tags
 from .cameras import set_depth_range, write_animated_camera, write_photo_camera
 from .jobdata import JobData, read_job
-from .plate import attach_footage, attach_photo, match_scene, scene_frames
+from .plate import attach_footage, attach_photo, match_scene, photo_paths, scene_frames
 from .point_nodes import add_point_display
 from .points import write_points
 
@@ -171,15 +171,18 @@ class _Builder:
 
     def _photo_cameras(self) -> list[bpy.types.Object]:
         collection = self._collection("cameras", f"{self.data.name} Cameras", self.collection)
-        cameras, missing = [], 0
-        for view in self.data.solved_views:
+        views, source = self.data.solved_views, self.data.source
+        paths = photo_paths(views, source)
+        cameras = []
+        for view, path in zip(views, paths, strict=True):
             camera = self._camera(view.file, os.path.splitext(os.path.basename(view.file))[0], collection)
             write_photo_camera(camera, view)
-            if self.options.plate:
-                missing += not attach_photo(camera, view, self.data.source)
+            if self.options.plate and path is not None:
+                attach_photo(camera, view, path, source)
             cameras.append(camera)
-        if missing:
-            self._warn(f"{missing} of {len(cameras)} pictures are not there, so their cameras have no background.")
+        missing = paths.count(None)
+        if self.options.plate and missing:
+            self._warn(f"{missing} of {len(paths)} pictures are not there, so their cameras have no background.")
         return cameras
 
     def _camera(self, view: str, name: str, collection: bpy.types.Collection) -> bpy.types.Object:

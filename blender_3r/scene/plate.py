@@ -92,14 +92,11 @@ def write_clip_lens(clip: bpy.types.MovieClip, intrinsics: Intrinsics) -> None:
     camera.brown_p1, camera.brown_p2 = intrinsics.p2, -intrinsics.p1
 
 
-def attach_photo(camera: bpy.types.Object, view: View, source: Source | None) -> bool:
-    """Show the view's own picture behind camera, upright. False if the picture is not there."""
-    path = photo_path(view, source)
-    if path is None:
-        return False
+def attach_photo(camera: bpy.types.Object, view: View, path: str, source: Source) -> None:
+    """Show the view's own picture (or the rig's movie at its frame) behind camera, upright."""
     images = [item for item in camera.data.background_images if item.image is not None]
     if any(bpy.path.abspath(item.image.filepath) == path for item in images):
-        return True
+        return
     image = bpy.data.images.load(path, check_existing=True)
     background = _new_background(camera.data, view.intrinsics.fx / view.intrinsics.fy)
     background.source = "IMAGE"
@@ -109,16 +106,23 @@ def attach_photo(camera: bpy.types.Object, view: View, source: Source | None) ->
         user.frame_start, user.frame_duration, user.frame_offset = 1, 1, source.rig_frame
     else:
         _turn_upright(background, orientation(path), view.intrinsics)
-    return True
 
 
-def photo_path(view: View, source: Source | None) -> str | None:
-    """The file of a photo (or of a rig's movie), None if it is not there."""
-    name = Path(view.file).as_posix()
+def photo_paths(views: Sequence[View], source: Source | None) -> list[str | None]:
+    """The file of each photo (or rig's movie), None where it is not there.
+
+    Views are named relative to the folder that holds all files, so of several that end alike the shortest is meant.
+    """
+    by_name: dict[str, list[str]] = {}
     for file in source.files if source else ():
-        if (Path(file).as_posix() == name or Path(file).as_posix().endswith(f"/{name}")) and Path(file).is_file():
-            return file
-    return None
+        by_name.setdefault(Path(file).name, []).append(file)
+    paths: list[str | None] = []
+    for view in views:
+        tail = f"/{Path(view.file).as_posix()}"
+        files = [file for file in by_name.get(Path(view.file).name, ()) if f"/{Path(file).as_posix()}".endswith(tail)]
+        path = min(files, key=len, default=None)
+        paths.append(path if path and Path(path).is_file() else None)
+    return paths
 
 
 def _new_background(data: bpy.types.Camera, ratio: float) -> bpy.types.CameraBackgroundImage:

@@ -15,7 +15,7 @@ from blender_3r.engine.source import Source
 from blender_3r.scene import compat
 from blender_3r.scene.exif import orientation
 from blender_3r.scene.job import ImportOptions, import_job
-from blender_3r.scene.plate import split_fps
+from blender_3r.scene.plate import photo_paths, split_fps
 
 
 def gray_of(number: int) -> float:
@@ -269,6 +269,16 @@ def test_photos_show_their_own_picture_upright(tmp_path, empty_file):
     import_job(empty_file, tmp_path / "job")
     assert len(first.background_images) == len(second.background_images) == 1
     assert len(bpy.data.images) == 2
+
+
+def test_pictures_of_one_name_in_several_folders_are_told_apart(tmp_path, empty_file):
+    files = [tmp_path / "set" / folder / "take.jpg" for folder in ("", "a", "b/a")]
+    for number, path in enumerate(files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(path, 0.1 * number)
+    source = Source("photos", tuple(str(path) for path in reversed(files)))
+    views = jobs.photos(["take.jpg", "a/take.jpg", "b/a/take.jpg", "c/take.jpg"])
+    assert photo_paths(views, source) == [*map(str, files), None]
 
 
 def test_rig_cameras_show_their_movie_at_the_chosen_frame(tmp_path, empty_file):
