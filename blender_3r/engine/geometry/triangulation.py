@@ -46,6 +46,17 @@ def triangulate_tracks(
     return points
 
 
+def mean_directions(observations: Observations, cameras: Cameras, n_tracks: int) -> np.ndarray:
+    """(n_tracks, 3) unit directions in the world along which cameras that only turn see each track; nan if unseen."""
+    observations = observations[cameras.solved[observations.frame]]
+    rays = cameras.world_rays(observations.frame, observations.xy)
+    total = np.stack(
+        [np.bincount(observations.track, weights=rays[:, i], minlength=n_tracks) for i in range(3)], axis=1
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(length > 0, total / np.where(length > 0, length, 1.0), np.nan)
+
+
 class _Rows:
     """The linear equations of all observations, in a world centred on the cameras and scaled by their spread."""
 

@@ -13,12 +13,34 @@ import numpy as np
 
 from ..geometry.cameras import Cameras, Observations
 from ..geometry.reprojection import BundleOptions, Problem, State
-from ..geometry.triangulation import triangulate_tracks, triangulation_angles
+from ..geometry.triangulation import mean_directions, triangulate_tracks, triangulation_angles
 
-__all__ = ["BundleOptions", "BundleResult", "adjust", "refine", "residuals", "select", "typical_error", "usable"]
+__all__ = [
+    "BundleOptions",
+    "BundleResult",
+    "ZoomEvidence",
+    "adjust",
+    "needs_distortion",
+    "refine",
+    "residuals",
+    "select",
+    "spread_tracks",
+    "typical_error",
+    "usable",
+    "zoom_evidence",
+]
 
 # Tolerance of the adjustments whose outliers are yet to be dropped.
 ROUGH_TOLERANCE = 1e-3
+# Relative rise of the cost without distortion from which it is believed. Measured: 0.00006 and 0.0004 on rendered shots
+# of an ideal lens, 0.016 on a rectified camera with k1 = 0.02, 0.48 with k1 = -0.1.
+DISTORTION_GAIN = 0.003
+# Tracks that a trial with one focal per frame is made on, and stretches of the shot they are drawn from.
+ZOOM_TRACKS = 600
+STRETCHES = 12
+# A zoom must lower the cost by this share, with focals that span this much.
+ZOOM_GAIN = 0.04
+ZOOM_SPAN = 0.03
 
 
 @dataclass
@@ -110,7 +132,7 @@ def refine(
     result = adjust(observations[kept], cameras, points, rough, lens_of_frame)
     for number, threshold in enumerate(thresholds_px, start=1):
         limit = max(threshold, 4.0 * typical_error(result.residual))
-        points = _revived(observations, result, limit)
+        points = _revived(observations, result, limit, options)
         kept = select(observations, result.cameras, points, limit, min_angle_deg, min_views)
         seen = np.zeros(len(points), dtype=bool)
         seen[observations.track[kept]] = True
@@ -121,14 +143,82 @@ def refine(
     return replace(result, residual=residual, kept=kept & np.isfinite(residual[:, 0]))
 
 
-def _revived(observations: Observations, result: BundleResult, limit: float) -> np.ndarray:
-    """The result's points, with those triangulated anew that are lost or off by more than limit (px) half the time."""
+def needs_distortion(
+    observations: Observations,
+    result: BundleResult,
+    options: BundleOptions,
+    lens_of_frame: np.ndarray | None = None,
+) -> bool:
+    """Whether the distortion in a result pays: without it the cost would rise by more than DISTORTION_GAIN.
+
+    A coefficient that explains nothing still takes up errors of the tracks, and drags the focal with it.
+    """
+    seen = observations[result.kept]
+    plain = result.cameras.copy()
+    plain.distortion[:, : options.distortion] = 0.0
+    with_it = adjust(seen, result.cameras, result.points, options, lens_of_frame)
+    without = adjust(seen, plain, result.points, replace(options, distortion=0), lens_of_frame)
+    return without.cost > (1 + DISTORTION_GAIN) * with_it.cost
+
+
+@dataclass(frozen=True)
+class ZoomEvidence:
+    """is_zoom: whether one focal per frame is called for. gain: relative fall of the cost with it. span: relative
+    range of the focals found. result: the trial, on a part of the tracks, as a start for a full solve.
+    """
+
+    is_zoom: bool
+    gain: float
+    span: float
+    result: BundleResult
+
+
+def zoom_evidence(observations: Observations, result: BundleResult, options: BundleOptions) -> ZoomEvidence:
+    """Whether a shot solved with one focal zooms: tries one focal per frame from there, on a part of the tracks.
+
+    A zoom solved with one focal has a small reprojection error and a bent world; letting the focals go unbends it.
+    """
+    seen = observations[result.kept]
+    seen = seen[spread_tracks(seen, len(result.cameras), ZOOM_TRACKS)]
+    trial = replace(options, loss="cauchy", scale_px=0.5, max_iterations=40, tolerance=1e-4)
+    shared = adjust(seen, result.cameras, result.points, replace(trial, lens="shared"))
+    zoom = adjust(seen, shared.cameras, shared.points, replace(trial, lens="zoom"))
+    gain = 1.0 - zoom.cost / max(shared.cost, 1e-30)
+    focals = zoom.cameras.focal[zoom.cameras.solved]
+    low, high = np.percentile(np.log(focals), [5, 95])
+    span = float(np.expm1(high - low))
+    return ZoomEvidence(gain > ZOOM_GAIN and span > ZOOM_SPAN, gain, span, zoom)
+
+
+def spread_tracks(observations: Observations, n_frames: int, budget: int) -> np.ndarray:
+    """(n,) bool: observations of about `budget` tracks, the longest ones of each stretch of the shot."""
+    n_tracks = int(observations.track.max(initial=-1)) + 1
+    length = np.bincount(observations.track, minlength=n_tracks)
+    if np.count_nonzero(length) <= budget:
+        return np.ones(len(observations), dtype=bool)
+    middle = np.bincount(observations.track, weights=observations.frame, minlength=n_tracks) / np.maximum(length, 1)
+    stretch = (middle * STRETCHES / max(n_frames, 1)).astype(int)
+    order = np.lexsort((-length, stretch))
+    first = np.searchsorted(stretch[order], np.arange(STRETCHES + 1))
+    rank = np.empty(n_tracks, dtype=np.int64)
+    rank[order] = np.arange(n_tracks) - first[stretch[order]]
+    rank[length == 0] = n_tracks
+    chosen = np.zeros(n_tracks, dtype=bool)
+    chosen[np.argsort(rank, kind="stable")[:budget]] = True
+    return chosen[observations.track]
+
+
+def _revived(observations: Observations, result: BundleResult, limit: float, options: BundleOptions) -> np.ndarray:
+    """The result's points, with those placed anew that are lost or off by more than limit (px) half the time."""
     points = result.points.copy()
     error = np.linalg.norm(residuals(observations, result.cameras, points), axis=1)
     near = np.bincount(observations.track[error < limit], minlength=len(points))
     poor = 2 * near < np.bincount(observations.track, minlength=len(points))
     again = observations[poor[observations.track]]
-    points[poor] = triangulate_tracks(again, result.cameras, len(points), max_error_px=limit)[poor]
+    if options.rotation_only:
+        points[poor] = mean_directions(again, result.cameras, len(points))[poor]
+    else:
+        points[poor] = triangulate_tracks(again, result.cameras, len(points), max_error_px=limit)[poor]
     return points
 
 
