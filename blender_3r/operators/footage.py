@@ -109,6 +109,9 @@ def _writing() -> Iterator[None]:
 
 
 def _write(settings: THREER_PG_settings, found: Footage) -> None:
+    is_other = (found.kind, found.count) != (settings.info_kind, settings.info_count)
+    if found.kind and is_other:
+        settings.use_range, settings.step = False, 1
     settings.info_kind, settings.info_text, settings.info_error = found.kind, found.text, found.error
     settings.info_warnings = "\n".join(found.warnings)
     settings.info_count = settings.info_used = found.count
@@ -208,7 +211,6 @@ class THREER_OT_pick_footage(bpy.types.Operator):
             settings.files.clear()
             for path in paths[1:] and paths:
                 settings.files.add().name = _shown(path)
-            settings.use_range = False
         refresh(settings)
         if settings.info_error:
             self.report({"WARNING"}, settings.info_error)

@@ -78,7 +78,7 @@ class THREER_OT_reconstruct(bpy.types.Operator):
         except EngineError as error:
             return self._refuse(Failure(error.message, error.hint, error.kind))
         session.start(job, context.scene, delivery_of(settings))
-        if bpy.app.background:
+        if is_headless():
             return self._wait()
         return {"FINISHED"}
 
@@ -183,6 +183,11 @@ class THREER_OT_open_job(bpy.types.Operator):
 
 
 # -- inside
+
+
+def is_headless() -> bool:
+    """No window, so no timer runs between a script's statements."""
+    return bpy.app.background
 
 
 def _why_not(settings: THREER_PG_settings) -> str:

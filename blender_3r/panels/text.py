@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import blf
 import bpy
 
@@ -18,25 +20,30 @@ def draw_wrapped(layout: bpy.types.UILayout, sentence: str, icon: str = "NONE") 
     column = layout.column(align=True)
     column.scale_y = 0.8
     taken = MARGINS_PX if icon == "NONE" else MARGINS_PX + ICON_PX
-    for number, line in enumerate(wrap(sentence, width - taken * scale)):
+    for number, line in enumerate(wrap(sentence, width - taken * scale, _label_width)):
         if icon == "NONE":
             column.label(text=line)
         else:
             column.label(text=line, icon=icon if number == 0 else "BLANK1")
 
 
-def wrap(sentence: str, width: float) -> list[str]:
-    """Lines of words that are at most width pixels wide in the interface's font; a longer word stands alone."""
-    preferences = bpy.context.preferences
-    blf.size(0, preferences.ui_styles[0].widget.points * preferences.system.ui_scale)
+def wrap(sentence: str, width: float, measure: Callable[[str], float]) -> list[str]:
+    """Lines of words that measure at most width; a longer word stands alone."""
     lines: list[str] = []
     for word in sentence.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and blf.dimensions(0, longer)[0] <= width:
+        if lines and measure(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(word)
     return lines
+
+
+def _label_width(words: str) -> float:
+    """Pixels in the interface's font."""
+    preferences = bpy.context.preferences
+    blf.size(0, preferences.ui_styles[0].widget.points * preferences.system.ui_scale)
+    return blf.dimensions(0, words)[0]
 
 
 def duration(seconds: float) -> str:

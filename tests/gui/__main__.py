@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WINDOW = HERE / "blender-window.sh"
-SCENARIOS = ("first_steps", "job", "troubles", "busy_artist", "disabled", "quits", "killed")
+SCENARIOS = ("first_steps", "installing", "job", "troubles", "busy_artist", "disabled", "quits", "killed", "real_job")
 CANNOT = 77
 
 

@@ -25,7 +25,7 @@ Steps = Iterator[None]
 
 
 class Gap(NamedTuple):
-    """Time between two ticks, during which Blender (and the extension) did something else. cpu_s: of the main thread."""
+    """Time between two ticks, in which Blender and the extension did something else. cpu_s: of the main thread."""
 
     when: float
     wall_s: float
@@ -42,6 +42,8 @@ class Gui:
         self.facts: dict[str, object] = {}
 
     # -- the window
+
+    module = MODULE
 
     @property
     def window(self) -> bpy.types.Window:
@@ -66,6 +68,10 @@ class Gui:
     @property
     def preferences(self) -> object:
         return bpy.context.preferences.addons[MODULE].preferences
+
+    @property
+    def view(self) -> bpy.types.Region:
+        return next(region for region in self.area.regions if region.type == "WINDOW")
 
     def install(self) -> Steps:
         """Install the zip as a user does, and open its tab."""
@@ -211,7 +217,8 @@ class Player:
 
 def main() -> None:
     name, out, archive = sys.argv[sys.argv.index("--") + 1 :]
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    here = Path(__file__).resolve().parent
+    sys.path[:0] = [str(here), str(here.parent)]
     import scenarios
 
     bpy.context.preferences.view.show_splash = False  # it would swallow the first click

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
 import bpy
+from fake_python import write_fake_python
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PYTHON = ROOT / ".venv" / "engine" / "bin" / "python"
@@ -197,3 +199,66 @@ def killed(gui):
     yield from gui.wait(lambda: gui.session.job.state.fraction > 0, "progress")
     (gui.out / "kill").write_text(f"{os.getpid()} {gui.session.job.engine_pid}")
     yield from gui.pause(60)
+
+
+def installing(gui):
+    """Install engine, cancel, install again until the engine is ready."""
+    yield from gui.install()
+    yield from gui.widen(120)
+    bpy.context.preferences.system.use_online_access = True
+    gui.preferences.engine_folder = str(gui.out / "engine")
+    environment = sys.modules[f"{gui.module}.client.environment"]
+    python = write_fake_python(gui.out / "python", pause=2.0)
+    environment.base_pythons = lambda *_: [python]
+    yield from gui.click("threer.install_engine")
+    began = time.monotonic()
+    yield from gui.wait(lambda: "opencv" in gui.session.installer.state.step, "a download")
+    gui.facts["longest_cpu_s"] = max(gap.cpu_s for gap in gui.gaps if gap.when > began)
+    yield from gui.shot("installing")
+    yield from gui.click("threer.cancel_install")
+    yield from gui.wait(lambda: not gui.session.is_installing, "the end of the installation")
+    assert not (gui.out / "engine" / "classic").exists()
+    yield from gui.shot("install-cancelled")
+    write_fake_python(gui.out / "python", mode="offline")
+    yield from gui.click("threer.install_engine")
+    yield from gui.wait(lambda: not gui.session.is_installing, "the end of the installation")
+    yield from gui.pause(0.3)
+    yield from gui.shot("install-failed")
+    write_fake_python(gui.out / "python")
+    yield from gui.click("threer.install_engine")
+    yield from gui.wait(lambda: gui.session.engine.state == "ready", "the engine")
+    yield from gui.pause(0.3)
+    yield from gui.shot("installed")
+    assert gui.facts["longest_cpu_s"] < STALL_S
+
+
+def real_job(gui):
+    """The demo shot with the real engine."""
+    yield from prepare(gui)
+    gui.preferences.job_folder = str(gui.out / "jobs")
+    gui.preferences.engine_python = str(PYTHON)
+    gui.settings.quality = "draft"
+    yield from gui.click("threer.reconstruct")
+    yield from gui.wait(lambda: gui.session.is_running, "the job's start")
+    gui.facts["engines"] = [gui.session.job.engine_pid]
+    began = time.monotonic()
+    yield from gui.wait(lambda: gui.session.job.state.fraction > 0.3 or not gui.session.is_running, "progress", 120)
+    before_shot = time.monotonic()
+    yield from gui.shot("real-running")
+    after_shot = time.monotonic()
+    yield from gui.wait(lambda: not gui.session.is_running, "the end of the job", 240)
+    assert gui.session.job.state.status == "done", gui.session.job.state
+    yield from gui.wait(lambda: "courtyard Points" in bpy.data.objects, "the points")
+    gaps = [gap for gap in gui.gaps if began + 0.5 < gap.when < before_shot or after_shot < gap.when]
+    gui.facts["longest_gap_s"] = max(gap.wall_s for gap in gaps)
+    gui.facts["longest_cpu_s"] = max(gap.cpu_s for gap in gaps)
+    gui.facts["job_s"] = time.monotonic() - began
+    yield from gui.pause(1.0)
+    yield from gui.shot("real-done")
+    with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
+        gui.area.spaces.active.shading.color_type = "VERTEX"
+        bpy.ops.view3d.view_camera()
+    yield from gui.pause(1.0)
+    yield from gui.shot("real-camera", whole=True)
+    solved = gui.session.job.state.summary["solved"]
+    assert solved == gui.session.job.state.summary["total"], gui.session.job.state.summary
