@@ -87,13 +87,12 @@ def _describe_movies(source: Source, read_movie: Callable[[str], MovieFacts]) ->
     footage = Footage(source.kind, size=(first.width, first.height), fps=first.fps, warnings=list(source.warnings))
     if source.kind == "movie":
         footage.count = footage.last = first.frames
-        seconds = first.frames / first.fps if first.fps > 0 else 0.0
-        footage.text = f"{_plural(first.frames, 'frame')}, {size}, {first.fps:g} fps ({seconds:.1f} s)"
+        footage.text = f"{_plural(first.frames, 'frame')}, {size}, {first.fps:.4g} fps"
         _warn_of_few(footage)
     else:
         footage.count = len(facts)
         footage.last = min(movie.frames for movie in facts)
-        footage.text = f"{len(facts)} cameras, {size}, {first.fps:g} fps"
+        footage.text = f"{len(facts)} cameras, {size}, {first.fps:.4g} fps"
         if len({round(movie.fps, 2) for movie in facts}) > 1:
             footage.warnings.append("The movies differ in frame rate: are they from the same take?")
     _warn_of_size(footage)

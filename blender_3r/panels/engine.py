@@ -18,12 +18,14 @@ def draw_status(layout: bpy.types.UILayout) -> None:
         return
     if installer is not None and installer.state.status == "failed":
         _draw_failure(layout, installer.state.failure)
-    elif installer is not None and installer.state.status == "cancelled" and session.engine.state != "ready":
+    elif session.engine.state == "ready":
+        draw_wrapped(layout, session.engine.text, icon="CHECKMARK")
+    elif installer is not None and installer.state.status == "cancelled":
         layout.label(text="Installation cancelled", icon="CANCEL")
+    else:
+        draw_wrapped(layout, session.engine.text, icon="INFO")
     if session.engine.state == "ready":
-        layout.label(text="The engine is installed and ready", icon="CHECKMARK")
         return
-    draw_wrapped(layout, session.engine.text, icon="INFO")
     if session.engine.state == "wrong":
         layout.operator("preferences.addon_show", text="Open Preferences", icon="PREFERENCES").module = PACKAGE
     else:
@@ -43,8 +45,9 @@ def _draw_install(layout: bpy.types.UILayout) -> None:
 
 def _draw_progress(layout: bpy.types.UILayout, state: object) -> None:
     layout.label(text="Installing the engine", icon="IMPORT")
+    draw_wrapped(layout, state.step)
     row = layout.row(align=True)
-    row.progress(factor=state.fraction, text=state.step)
+    row.progress(factor=state.fraction, text=f"{state.fraction * 100:.0f} %")
     row.operator("threer.cancel_install", text="", icon="X")
 
 

@@ -14,17 +14,26 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WINDOW = HERE / "blender-window.sh"
 SCENARIOS = ("first_steps", "installing", "job", "troubles", "busy_artist", "disabled", "quits", "killed", "real_job")
 CANNOT = 77
+PICTURES = """first_steps/offline first_steps/no-engine installing/installing installing/install-failed
+  first_steps/no-footage first_steps/ready job/running job/done troubles/failed troubles/crashed troubles/stopping
+  troubles/cancelled troubles/missing-footage busy_artist/waiting busy_artist/other-file real_job/real-running
+  real_job/real-done real_job/real-camera-window""".split()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="save the pictures of the manual there")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep pictures and logs there")
     options = parser.parse_args()
     setup = subprocess.run([WINDOW, "setup"], check=False)
@@ -34,6 +43,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="3r-gui-") as scratch:
         folder = options.keep or Path(scratch)
         failed = [name for name in options.scenarios or SCENARIOS if not play(name, folder / name)]
+        if options.pictures and not failed:
+            save_pictures(folder, options.pictures)
     print(f"{'FAILED: ' + ', '.join(failed) if failed else 'All scenarios passed.'}")
     return 1 if failed else 0
 
@@ -47,7 +58,6 @@ def play(name: str, folder: Path) -> bool:
     environment = os.environ | {
         "BLENDER_USER_RESOURCES": str(folder / "profile"),
         "XDG_DATA_HOME": str(folder / "data"),
-        "GUI_MOVIE": str(ROOT / "demo" / "courtyard.mp4"),
     }
     command = [WINDOW, "run", "--factory-startup", "--enable-event-simulate", "--python-exit-code", "3"]
     started = time.monotonic()
@@ -95,6 +105,28 @@ def watch_killed(blender: subprocess.Popen, folder: Path) -> str:
     os.kill(pid, signal.SIGKILL)
     blender.wait(30)
     return "" if is_gone(engine) else f"engine {engine} left behind"
+
+
+def save_pictures(folder: Path, target: Path) -> None:
+    """The pictures of the scenarios that were played, cut to what matters."""
+    from PIL import Image as images
+
+    target.mkdir(parents=True, exist_ok=True)
+    for name in PICTURES:
+        if not (folder / f"{name}.png").is_file():
+            continue
+        picture = images.open(folder / f"{name}.png").convert("RGB")
+        if not name.endswith("window"):
+            picture = picture.crop((0, 0, picture.width, panel_end(picture)))
+        picture.quantize(128).save(target / f"{Path(name).name}.png", optimize=True)
+
+
+def panel_end(picture: Image) -> int:
+    """The row below the sidebar's last panel: a little inside its left edge the panel's own colour ends there."""
+    x, first = 12, 30
+    color = picture.getpixel((x, first))
+    rows = (y for y in range(first, picture.height) if picture.getpixel((x, y)) != color)
+    return min(next(rows, picture.height) + 8, picture.height)
 
 
 def is_gone(pid: int, within_s: float = 10.0) -> bool:

@@ -88,17 +88,7 @@ class Gui:
         with bpy.context.temp_override(window=self.window, area=self.area):
             bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
         self.sidebar.active_panel_category = "3R"
-        yield from self.pause(0.3)
-
-    def widen(self, pixels: int) -> Steps:
-        """Drag the sidebar's edge to the left."""
-        region = self.sidebar
-        x, y = region.x, region.y + region.height // 2
-        yield from self.mouse("MOUSEMOVE", "NOTHING", x, y)
-        yield from self.mouse("LEFTMOUSE", "PRESS", x, y)
-        for part in (0.3, 0.6, 1.0):
-            yield from self.mouse("MOUSEMOVE", "NOTHING", int(x - pixels * part), y)
-        yield from self.mouse("LEFTMOUSE", "RELEASE", x - pixels, y)
+        self.area.tag_redraw()
         yield from self.pause(0.3)
 
     def mouse(self, kind: str, value: str, x: int, y: int) -> Steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from fake_python import write_fake_python
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PYTHON = ROOT / ".venv" / "engine" / "bin" / "python"
-MOVIE = os.environ.get("GUI_MOVIE", "")
+MOVIE = ROOT / "demo" / "courtyard.mp4"
 STALL_S = 0.2
 
 
@@ -21,25 +22,34 @@ def fake_engine(gui, mode, seconds=1.0):
     script = gui.out / f"python-{mode}"
     script.write_text(f'#!/bin/sh\nexec "{PYTHON}" "{ROOT}/tests/fake_engine.py" {mode} {seconds}\n')
     script.chmod(0o755)
-    gui.preferences.job_folder = str(gui.out / "jobs")
     gui.preferences.engine_python = str(script)
 
 
 def first_steps(gui):
     """Nothing is installed, nothing is picked; then the engine is there and footage is picked in the file browser."""
-    yield from gui.install()
+    yield from arrive(gui)
     gui.preferences.engine_folder = str(gui.out / "engine")
-    yield from gui.widen(120)
     yield from gui.shot("offline")
     bpy.context.preferences.system.use_online_access = True
     yield from gui.shot("no-engine")
     assert not bpy.ops.threer.reconstruct.poll()
     fake_engine(gui, "work")
     yield from gui.shot("no-footage")
-    yield from pick(gui, MOVIE)
+    yield from pick(gui, gui.out / MOVIE.name)
+    assert gui.settings.path == "//courtyard.mp4"
     assert gui.settings.info_text.startswith("40 frames"), gui.settings.info_text
     yield from gui.shot("ready")
     assert bpy.ops.threer.reconstruct.poll()
+
+
+def arrive(gui):
+    """The extension installed, its tab open, a saved file with the footage beside it."""
+    for left in ("3r_jobs", "engine"):
+        shutil.rmtree(gui.out / left, ignore_errors=True)
+    shutil.copy(MOVIE, gui.out)
+    bpy.ops.wm.save_as_mainfile(filepath=str(gui.out / "scene.blend"))
+    bpy.context.preferences.system.viewport_aa = "OFF"  # each change would redraw the view eight times
+    yield from gui.install()
 
 
 def pick(gui, path):
@@ -49,8 +59,8 @@ def pick(gui, path):
     yield from gui.wait(lambda: browser(gui) is not None, "the file browser")
     area = browser(gui)
     yield from gui.wait(lambda: area.spaces.active.params is not None, "the browser's folder")
-    area.spaces.active.params.directory = str(Path(path).parent).encode()
-    area.spaces.active.params.filename = Path(path).name
+    area.spaces.active.params.directory = str(path.parent).encode()
+    area.spaces.active.params.filename = path.name
     yield from gui.pause(0.3)
     region = next(r for r in area.regions if r.type == "WINDOW")
     with bpy.context.temp_override(window=gui.window, area=area, region=region):
@@ -72,10 +82,8 @@ def start(gui, mode, seconds=1.0):
 
 
 def prepare(gui):
-    yield from gui.install()
-    yield from gui.widen(120)
-    gui.settings.path = MOVIE
-    bpy.context.preferences.system.viewport_aa = "OFF"  # each change would redraw the view eight times
+    yield from arrive(gui)
+    gui.settings.path = f"//{MOVIE.name}"
 
 
 def job(gui):
@@ -112,7 +120,7 @@ def undo_and_redo(gui):
     yield from gui.wait(lambda: "courtyard Points" not in bpy.data.objects, "undo to take the points away")
     yield from gui.press("Z", ctrl=True)
     yield from gui.wait(lambda: "courtyard" not in bpy.data.collections, "undo to take the cameras away")
-    assert gui.settings.path == MOVIE
+    assert gui.settings.path == "//courtyard.mp4"
     for _ in range(2):
         yield from gui.press("Z", ctrl=True, shift=True)
         yield from gui.pause(0.3)
@@ -138,7 +146,7 @@ def troubles(gui):
     yield from gui.shot("cancelled")
     yield from start(gui, "garbage")
     yield from over(gui, "done")
-    gui.settings.path = str(gui.out / "nothing.mp4")
+    gui.settings.path = "/home/artist/shot.mp4"
     yield from gui.shot("missing-footage")
     assert not bpy.ops.threer.reconstruct.poll()
 
@@ -203,8 +211,7 @@ def killed(gui):
 
 def installing(gui):
     """Install engine, cancel, install again until the engine is ready."""
-    yield from gui.install()
-    yield from gui.widen(120)
+    yield from arrive(gui)
     bpy.context.preferences.system.use_online_access = True
     gui.preferences.engine_folder = str(gui.out / "engine")
     environment = sys.modules[f"{gui.module}.client.environment"]
@@ -235,7 +242,6 @@ def installing(gui):
 def real_job(gui):
     """The demo shot with the real engine."""
     yield from prepare(gui)
-    gui.preferences.job_folder = str(gui.out / "jobs")
     gui.preferences.engine_python = str(PYTHON)
     gui.settings.quality = "draft"
     yield from gui.click("threer.reconstruct")
@@ -259,6 +265,6 @@ def real_job(gui):
         gui.area.spaces.active.shading.color_type = "VERTEX"
         bpy.ops.view3d.view_camera()
     yield from gui.pause(1.0)
-    yield from gui.shot("real-camera", whole=True)
+    yield from gui.shot("real-camera-window", whole=True)
     solved = gui.session.job.state.summary["solved"]
     assert solved == gui.session.job.state.summary["total"], gui.session.job.state.summary
