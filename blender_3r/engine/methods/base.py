@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -41,6 +43,7 @@ class ViewReady:
     arrays: dict[str, np.ndarray]
 
 
+Value = TypeVar("Value")
 Event = Progress | CamerasSolved | ViewReady
 
 
@@ -83,3 +86,28 @@ class Method(Protocol):
     def run(self, frames: FrameSource, settings: dict[str, Any], context: Context) -> Iterator[Event]:
         """Yield events until done. Raises EngineError for whatever the user must know."""
         ...
+
+
+def run_reporting(work: Callable[[Callable[[Event], None]], Value]) -> Generator[Event, None, Value]:
+    """work(report) in a thread of its own, yielding what it reports as it comes: `value = yield from ...`.
+
+    Raises what work raises.
+    """
+    waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    outcome: list[tuple[Value | None, BaseException | None]] = []
+
+    def target() -> None:
+        try:
+            outcome.append((work(waiting.put), None))
+        except BaseException as error:  # raised again by the generator
+            outcome.append((None, error))
+        finally:
+            waiting.put(None)
+
+    threading.Thread(target=target, daemon=True).start()
+    while (event := waiting.get()) is not None:
+        yield event
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,25 +44,27 @@ class LensModel:
     """What is known of the lenses before mapping.
 
     start: intrinsics of each frame, known or guessed. group: frames with the same number share one lens. focal_known,
-    distortion_known: hold that part of start instead of refining it.
+    distortion_known: hold that part of start instead of refining it. focal_measured: start's focals come from EXIF,
+    so that they are a good start.
     """
 
     start: list[Intrinsics]
     group: np.ndarray
     focal_known: bool = False
     distortion_known: bool = False
+    focal_measured: bool = False
 
     def per_frame(self) -> LensModel:
         """The same with a lens of its own for every frame."""
-        return LensModel(self.start, np.arange(len(self.start)), self.focal_known, self.distortion_known)
+        return replace(self, group=np.arange(len(self.start)))
 
-    def with_focal(self, focal_px: float) -> LensModel:
-        """The same with this focal (px of each frame's own width) held fixed."""
-        start = [
-            Intrinsics(lens.width, lens.height, focal_px, focal_px * lens.fy / lens.fx, lens.cx, lens.cy)
-            for lens in self.start
-        ]
-        return LensModel(start, self.group, True, self.distortion_known)
+    def with_focal(self, focal: float) -> LensModel:
+        """The same with one focal, in units of each frame's long side, held fixed."""
+        start = []
+        for lens in self.start:
+            fx = focal * max(lens.width, lens.height)
+            start.append(replace(lens, fx=fx, fy=fx * lens.fy / lens.fx))
+        return replace(self, start=start, focal_known=True)
 
 
 @dataclass
@@ -183,7 +185,7 @@ class MatchDatabase:
         else:
             values = [lens.fx, lens.cx, lens.cy, 0.0]
             camera = pycolmap.Camera(model="SIMPLE_RADIAL", width=lens.width, height=lens.height, params=values)
-        camera.has_prior_focal_length = self.lenses.focal_known
+        camera.has_prior_focal_length = self.lenses.focal_known or self.lenses.focal_measured
         camera.camera_id = database.write_camera(camera)
         rig = pycolmap.Rig()
         rig.add_ref_sensor(camera.sensor_id)

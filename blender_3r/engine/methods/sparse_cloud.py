@@ -1,0 +1,44 @@
+"""The sparse cloud of a solve, coloured from the frames."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..media.frames import FrameSource
+from ..solve.solution import Solution
+
+MAX_SIDE = 640  # colours come from frames of this size
+
+
+def sparse_cloud(frames: FrameSource, solution: Solution) -> dict[str, np.ndarray]:
+    """The arrays of JobFolder.write_sparse: points that took part, coloured from the frames.
+
+    Each point takes its colour from one frame, the one in the middle of those that see it.
+    """
+    observations, kept = solution.observations, solution.kept
+    seen = np.bincount(observations.track[kept], minlength=len(solution.points))
+    placed = np.flatnonzero((seen >= 2) & np.isfinite(solution.points).all(axis=1))
+    number = np.full(len(solution.points), -1)
+    number[placed] = np.arange(len(placed))
+    used = kept & (number[observations.track] >= 0)
+    point, frame, xy = number[observations.track[used]], observations.frame[used], observations.xy[used]
+    error = np.bincount(point, solution.error_px[used], minlength=len(placed)) / np.bincount(
+        point, minlength=len(placed)
+    )
+    order = np.lexsort((frame, point))
+    starts = np.flatnonzero(np.diff(point[order], prepend=-1))
+    middle = order[starts + np.diff(starts, append=len(order)) // 2]
+    color = np.zeros((len(placed), 3), np.uint8)
+    for index in np.unique(frame[middle]):
+        rows = middle[frame[middle] == index]
+        image = frames.read(int(index), max_side=MAX_SIDE)
+        info = frames.infos[int(index)]
+        scaled = xy[rows] * (np.array(image.shape[1::-1]) / (info.width, info.height))
+        column, row = np.clip(scaled.astype(int), 0, np.array(image.shape[1::-1]) - 1).T
+        color[point[rows]] = image[row, column]
+    return {
+        "points": solution.points[placed].astype(np.float32),
+        "color": color,
+        "error": error.astype(np.float32),
+        "views": seen[placed].astype(np.int32),
+    }

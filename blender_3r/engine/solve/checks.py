@@ -1,0 +1,155 @@
+"""Whether a camera solve can be believed. A low reprojection error alone never tells.
+
+A tripod pan, a zoom taken for a dolly and a scene torn in two all fit to a fraction of a pixel. What gives them away
+is what the solve did not fit itself to: rotations of frame pairs taken alone, how firmly the data hold the focal,
+which two-view geometry the pairs show, how much of what was tracked takes part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from ..geometry.cameras import Cameras, Observations
+from ..geometry.rotations import rotation_angle
+from ..geometry.triangulation import triangulation_angles
+from ..reconstruction import Check
+from .mapping import LensModel
+from .solution import Solution
+from .tracks import FramePairs
+
+PAIRS_CHECKED = 60
+MAX_PAIR_ANGLE_DEG = 3.0
+MIN_AGREEING_PAIRS = 0.7
+MAX_FOCAL_UNCERTAINTY = 0.03
+MAX_ERROR_PX_AT_1000 = 3.0  # mean reprojection error for a long side of 1000 px
+MIN_KEPT = 0.4
+MIN_ANGLE_DEG = 0.7
+MAX_FLAT_PAIRS = 0.95
+MAX_K1 = 0.6
+
+
+def check_solution(
+    solution: Solution, lenses: LensModel, pairs: Iterable[tuple[np.ndarray, np.ndarray, int, int]]
+) -> list[Check]:
+    """All checks of a solve with free motion.
+
+    pairs: (pixels in a (n, 2), pixels in b, a, b) of frame pairs matched independently of the solve.
+    """
+    checks = [
+        _pair_rotations(solution.cameras, pairs),
+        _focal_firmness(solution),
+        _lens_plausibility(solution, lenses),
+        _error(solution, lenses),
+        _kept_share(solution),
+        _parallax(solution),
+    ]
+    if solution.pair_types:
+        checks.append(_flat_pairs(solution.pair_types))
+    return checks
+
+
+def track_pairs(observations: Observations, cameras: Cameras) -> Iterable[tuple[np.ndarray, np.ndarray, int, int]]:
+    """Frame pairs for check_solution() from the tracks of footage: spread over the shot, half of the tracks shared."""
+    solved = np.flatnonzero(cameras.solved)
+    pairs = FramePairs(observations, len(cameras))
+    counts = np.diff(pairs.bounds)
+    for a in solved[np.unique(np.linspace(0, len(solved) - 1, PAIRS_CHECKED).astype(int))]:
+        best = None
+        for gap in (2, 3, 4, 6, 8, 12, 16, 24):
+            if a + gap >= len(cameras) or not cameras.solved[a + gap]:
+                continue
+            ia, ib = pairs.common(a, a + gap)
+            if len(ia) < max(40, counts[a] // 2):
+                break
+            best = (a + gap, ia, ib)
+        if best is not None:
+            b, ia, ib = best
+            yield observations.xy[pairs.in_frame(a)][ia], observations.xy[pairs.in_frame(b)][ib], int(a), int(b)
+
+
+def _pair_rotations(cameras: Cameras, pairs: Iterable[tuple[np.ndarray, np.ndarray, int, int]]) -> Check:
+    off = []
+    for xy_a, xy_b, a, b in pairs:
+        rotation = _pair_rotation(cameras, xy_a, xy_b, a, b)
+        if rotation is not None:
+            solved = cameras.world_from_camera[b, :3, :3].T @ cameras.world_from_camera[a, :3, :3]
+            off.append(float(np.degrees(rotation_angle((rotation.T @ solved)[None])[0])))
+    agreeing = float(np.mean(np.array(off) < MAX_PAIR_ANGLE_DEG)) if off else 0.0
+    passed = agreeing >= MIN_AGREEING_PAIRS
+    text = f"{100 * agreeing:.0f} % of the frame pairs, solved alone, turn the way the whole solve says."
+    return Check("pair rotations", passed, text, agreeing, MIN_AGREEING_PAIRS)
+
+
+def _pair_rotation(cameras: Cameras, xy_a: np.ndarray, xy_b: np.ndarray, a: int, b: int) -> np.ndarray | None:
+    """Rotation from camera a's axes to b's by the essential matrix of the pair alone, or None."""
+    rays = [cameras.rays(np.full(len(xy), i), xy)[:, :2] for xy, i in ((xy_a, a), (xy_b, b))]
+    focal = float(np.sqrt(cameras.focal[a] * cameras.focal[b]))
+    essential, inliers = cv2.findEssentialMat(
+        *rays, np.eye(3), method=cv2.USAC_MAGSAC, prob=0.999, threshold=1.5 / focal, maxIters=1000
+    )
+    if essential is None or essential.shape != (3, 3):
+        return None
+    count, rotation, _, _ = cv2.recoverPose(essential, *rays, np.eye(3), mask=inliers.copy())
+    return rotation if count >= 15 else None
+
+
+def _focal_firmness(solution: Solution) -> Check:
+    uncertainty = solution.focal_uncertainty
+    passed = bool(uncertainty <= MAX_FOCAL_UNCERTAINTY)
+    text = (
+        f"The footage holds the focal length to about {100 * uncertainty:.1f} %."
+        if np.isfinite(uncertainty)
+        else "The footage does not hold the focal length at all."
+    )
+    return Check("focal firmness", passed, text, _finite(uncertainty), MAX_FOCAL_UNCERTAINTY)
+
+
+def _lens_plausibility(solution: Solution, lenses: LensModel) -> Check:
+    cameras = solution.cameras
+    solved = np.flatnonzero(cameras.solved)
+    sides = np.array([max(lens.width, lens.height) for lens in lenses.start])
+    ratio = cameras.focal[solved] / sides[solved]
+    k1 = float(np.abs(cameras.distortion[solved, 0]).max(initial=0.0))
+    passed = bool(lenses.focal_known or (ratio.min() > 0.25 and ratio.max() < 8.0)) and k1 < MAX_K1
+    text = f"The lens is plausible: {36 * np.median(ratio):.0f} mm on full frame, k1 {k1:.3f}."
+    if not passed:
+        text = f"The lens found is not plausible ({36 * np.median(ratio):.0f} mm on full frame, k1 {k1:.2f})."
+    return Check("lens", passed, text, k1, MAX_K1)
+
+
+def _error(solution: Solution, lenses: LensModel) -> Check:
+    limit = MAX_ERROR_PX_AT_1000 * max(1.0, max(lenses.start[0].width, lenses.start[0].height) / 1000)
+    error = solution.mean_error_px
+    return Check(
+        "reprojection error", error <= limit, f"Points land {error:.2f} px from where they were seen.", error, limit
+    )
+
+
+def _kept_share(solution: Solution) -> Check:
+    share = float(solution.kept.mean()) if len(solution.kept) else 0.0
+    text = f"{100 * share:.0f} % of what was followed or matched fits the solve."
+    return Check("share that fits", share >= MIN_KEPT, text, share, MIN_KEPT)
+
+
+def _parallax(solution: Solution) -> Check:
+    angles = np.degrees(triangulation_angles(solution.observations[solution.kept], solution.cameras, solution.points))
+    angles = angles[angles > 0]
+    median = float(np.median(angles)) if len(angles) else 0.0
+    text = f"The points are seen under a median parallax of {median:.1f} degrees."
+    return Check("parallax", median >= MIN_ANGLE_DEG, text, median, MIN_ANGLE_DEG)
+
+
+def _flat_pairs(types: dict[str, int]) -> Check:
+    """A pair explained by a homography shows no depth; footage made of such pairs shows none at all."""
+    total = sum(types.values())
+    flat = sum(count for name, count in types.items() if name in ("PLANAR", "PANORAMIC", "PLANAR_OR_PANORAMIC"))
+    share = flat / total if total else 1.0
+    text = f"{100 * (1 - share):.0f} % of the frame pairs show depth."
+    return Check("pairs with depth", share <= MAX_FLAT_PAIRS, text, 1 - share, 1 - MAX_FLAT_PAIRS)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,127 @@
+"""Cameras of photos: incremental mapping, the global mapper as a second opinion, refined together.
+
+Incremental is the better first choice for photos: the global mapper can tear a round walk apart at 0.7 px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import EngineError
+from .bundle import BundleOptions, refine
+from .checks import MIN_AGREEING_PAIRS, PAIRS_CHECKED, check_solution
+from .mapping import LensModel, Mapping, MatchDatabase, MatchGraph
+from .solution import Solution, share_lens
+
+LOSS_PX = 0.5
+MIN_SUPPORT = 20
+
+
+@dataclass(frozen=True)
+class PhotoSettings:
+    """See VideoSettings."""
+
+    threads: int = -1
+    on_stage: Callable[[str, float], None] = lambda stage, fraction: None
+    check_cancelled: Callable[[], None] = lambda: None
+    log: Callable[[str], None] = lambda text: None
+
+
+def solve_photos(graph: MatchGraph, lenses: LensModel, settings: PhotoSettings) -> Solution:
+    """Cameras of the photos that overlap. Raises EngineError("unsolved") when none do."""
+    settings.on_stage("Verifying matches", 0.0)
+    with MatchDatabase(graph, lenses, settings.threads, settings.check_cancelled) as database:
+        inliers, types = database.verified()
+        settings.log(f"pair types: {types}")
+        inliers = {pair: matches for pair, matches in inliers.items() if len(matches) >= MIN_SUPPORT}
+        if not inliers:
+            raise no_overlap(len(graph.frames))
+        attempts = (
+            ("Solving photos one after the other", 0.15, database.map_incrementally),
+            ("Solving photos again, all at once", 0.6, database.map_globally),
+            ("Solving photos from another start", 0.75, lambda: database.map_incrementally(seed=2)),
+        )
+        best: Solution | None = None
+        for stage, fraction, mapper in attempts:
+            settings.on_stage(stage, fraction)
+            solution = _finish(mapper(), graph, inliers, types, lenses, settings)
+            if solution is None:
+                continue
+            settings.log(f"{stage}: {_describe(solution)}")
+            if best is None or _rank(solution) > _rank(best):
+                best = solution
+            if all(check.passed for check in best.checks) and best.cameras.solved.mean() > 0.9:
+                break
+    if best is None:
+        raise no_overlap(len(graph.frames))
+    return best
+
+
+def no_overlap(count: int) -> EngineError:
+    """The refusal of photos that cannot be joined."""
+    return EngineError(
+        "unsolved",
+        f"The {count} photos do not overlap enough to be joined: no camera can be had from them.",
+        "Take photos of one thing from places a step apart, so that each shows most of what its neighbour shows.",
+    )
+
+
+def graph_pairs(
+    graph: MatchGraph, inliers: dict[tuple[int, int], np.ndarray], solved: np.ndarray
+) -> Iterable[tuple[np.ndarray, np.ndarray, int, int]]:
+    """Frame pairs for check_solution(): verified pairs between solved photos, spread over all of them."""
+    candidates = sorted(pair for pair in inliers if solved[pair[0]] and solved[pair[1]] and len(inliers[pair]) >= 50)
+    for k in np.unique(np.linspace(0, len(candidates) - 1, min(len(candidates), PAIRS_CHECKED)).astype(int)):
+        a, b = candidates[k]
+        matches = inliers[(a, b)]
+        yield graph.keypoints[a][matches[:, 0]], graph.keypoints[b][matches[:, 1]], a, b
+
+
+def _finish(
+    mapping: Mapping | None,
+    graph: MatchGraph,
+    inliers: dict[tuple[int, int], np.ndarray],
+    types: dict[str, int],
+    lenses: LensModel,
+    settings: PhotoSettings,
+) -> Solution | None:
+    if mapping is None or mapping.solved_count < 2:
+        return None
+    settings.check_cancelled()
+    options = BundleOptions(
+        lens="fixed" if lenses.focal_known else "shared",
+        distortion=0 if lenses.distortion_known else 1,
+        scale_px=LOSS_PX,
+    )
+    cameras = share_lens(mapping.cameras, lenses)
+    try:
+        bundle = refine(mapping.observations, cameras, mapping.points, options, lenses.group, (4.0, 2.5), 0.5, 2)
+    except ValueError as error:
+        settings.log(f"nothing to refine: {error}")
+        return None
+    lens = "groups" if len(np.unique(lenses.group)) > 1 else "shared"
+    solution = Solution.from_bundle(bundle, mapping.observations, lens)
+    solution.pair_types = types
+    solution.cameras.world_from_camera[solution.support() < MIN_SUPPORT] = np.nan
+    solved = solution.cameras.solved
+    if solved.sum() < 2:
+        return None
+    solution.checks = check_solution(solution, lenses, graph_pairs(graph, inliers, solved))
+    return solution
+
+
+def _rank(solution: Solution) -> tuple[bool, int, float]:
+    """Believed before complete before exact."""
+    rotations = next(check.value or 0.0 for check in solution.checks if check.name == "pair rotations")
+    return (rotations >= MIN_AGREEING_PAIRS, int(solution.cameras.solved.sum()), -solution.mean_error_px)
+
+
+def _describe(solution: Solution) -> str:
+    failed = [check.name for check in solution.checks if not check.passed]
+    return (
+        f"{int(solution.cameras.solved.sum())} photos, {solution.mean_error_px:.3f} px, "
+        f"failed checks: {', '.join(failed) or 'none'}"
+    )
