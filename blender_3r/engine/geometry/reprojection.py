@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .cameras import Cameras, Observations, distort, distort_jacobian
 from .rotations import rotation_from_vector
-from .schur import NormalEquations, PointGroups
+from .schur import NormalEquations, PointGroups, inverse_roots
 
 # A point behind its camera has no image; it counts as this far off, in pixels.
 LOST_PX = 1000.0
 # Largest change of log focal in one step.
 FOCAL_STEP = 0.3
+# Steps that only points take after each step of everything, and their damping.
+SETTLE_ROUNDS = 2
+SETTLE_DAMPING = 1e-4
 # Points beyond infinity come back as points this much nearer than nothing, in units of the typical nearness.
 NEARNESS_MIN = 1e-6
 
@@ -59,6 +62,21 @@ class State:
     distortion: np.ndarray
     direction: np.ndarray
     nearness: np.ndarray
+
+
+@dataclass
+class _Image:
+    """Every observation's point: local (n, 3) see Problem._local(), ideal (n, 2) without distortion, offset (n, 2)
+    pixels from the principal point, root (n, 1) of its weight; weighted residual (n, 2) and derivative (n, 2, 3) by
+    local.
+    """
+
+    local: np.ndarray
+    ideal: np.ndarray
+    offset: np.ndarray
+    root: np.ndarray
+    residual: np.ndarray
+    by_local: np.ndarray
 
 
 class Problem:
@@ -156,37 +174,63 @@ class Problem:
 
     def linearize(self, state: State) -> tuple[NormalEquations, float]:
         """(normal equations, weighted sum of squared residuals in px^2)."""
+        image = self._image(state)
+        pieces = [np.cross(image.local[:, None, :], image.by_local)]
+        if not self.options.rotation_only:
+            pieces.append(image.by_local * state.nearness[self.groups.point, None, None])
+        if self.options.lens != "fixed":
+            pieces.append((image.offset * image.root)[..., None])
+        r2 = np.sum(image.ideal * image.ideal, axis=1, keepdims=True)
+        for power in range(1, self.options.distortion + 1):
+            pieces.append((image.ideal * self._scale(state) * image.root * r2**power)[..., None])
+        equations = NormalEquations(
+            self.groups,
+            self.columns,
+            np.concatenate(pieces, axis=2),
+            np.matmul(image.by_local, self._by_point(state)),
+            image.residual,
+        )
+        if len(self.smooth_rows):
+            equations.add_prior(self.smooth_columns, self.smooth_rows, self.prior(state))
+        return equations, float(np.sum(image.residual**2))
+
+    def settle_points(self, state: State) -> float:
+        """Move each point, in place, to where it fits better under these cameras; the cost then.
+
+        A step of everything at once leaves points a little beside their new best place, most where they pass near a
+        camera. Without this the steps must be so short that the focal of a forward drive takes hundreds of them.
+        """
+        starts = self.groups.starts
+        best = np.add.reduceat(self.losses(state), starts)
+        for _ in range(SETTLE_ROUNDS):
+            image = self._image(state)
+            jacobian = np.matmul(image.by_local, self._by_point(state))
+            transposed = jacobian.transpose(0, 2, 1)
+            hessian = np.add.reduceat(transposed @ jacobian, starts, axis=0)
+            gradient = np.add.reduceat((transposed @ image.residual[..., None])[..., 0], starts, axis=0)
+            roots = inverse_roots(hessian, SETTLE_DAMPING)
+            moved = self._moved_points(state, -np.einsum("pji,pjk,pk->pi", roots, roots, gradient))
+            fresh = np.add.reduceat(self.losses(moved), starts)
+            better = fresh < best
+            state.direction = np.where(better[:, None], moved.direction, state.direction)
+            state.nearness = np.where(better, moved.nearness, state.nearness)
+            best = np.where(better, fresh, best)
+        return float(best.sum() + np.sum(self.prior(state) ** 2))
+
+    def _image(self, state: State) -> _Image:
         local = self._local(state)
         front = local[:, 2] > 0
         inverse_z = 1.0 / np.where(front, local[:, 2], 1.0)
         ideal = local[:, :2] * inverse_z[:, None]
         coefficients = state.distortion[self.frame]
         scale = self._scale(state)
-        plain = distort(ideal, coefficients) * scale
-        residual = plain + self.center - self.xy
-        squares = np.sum(residual * residual, axis=1)
-        root = np.sqrt(np.where(front, robust_weight(squares, self.options), 0.0))[:, None]
-
+        offset = distort(ideal, coefficients) * scale
+        residual = offset + self.center - self.xy
+        weight = robust_weight(np.sum(residual * residual, axis=1), self.options)
+        root = np.sqrt(np.where(front, weight, 0.0))[:, None]
         lens = distort_jacobian(ideal, coefficients) * (scale * inverse_z[:, None] * root)[:, :, None]
         by_local = np.concatenate([lens, -np.matmul(lens, ideal[..., None])], axis=2)
-        pieces = [np.cross(local[:, None, :], by_local)]
-        if not self.options.rotation_only:
-            pieces.append(by_local * state.nearness[self.groups.point, None, None])
-        if self.options.lens != "fixed":
-            pieces.append((plain * root)[..., None])
-        r2 = np.sum(ideal * ideal, axis=1, keepdims=True)
-        for power in range(1, self.options.distortion + 1):
-            pieces.append((ideal * scale * root * r2**power)[..., None])
-        equations = NormalEquations(
-            self.groups,
-            self.columns,
-            np.concatenate(pieces, axis=2),
-            np.matmul(by_local, self._by_point(state)),
-            residual * root,
-        )
-        if len(self.smooth_rows):
-            equations.add_prior(self.smooth_columns, self.smooth_rows, self.prior(state))
-        return equations, float(np.sum(squares * root[:, 0] ** 2))
+        return _Image(local, ideal, offset, root, residual * root, by_local)
 
     def _by_point(self, state: State) -> np.ndarray:
         """(n, 3, 3) derivative of _local() by two turns of the direction and the nearness."""
@@ -209,9 +253,13 @@ class Problem:
             log_focal = log_focal + np.clip(step[:, column], -FOCAL_STEP, FOCAL_STEP)
             column += 1
         distortion[:, : self.options.distortion] += step[:, column:]
-        direction = state.direction + np.einsum("pij,pj->pi", _tangents(state.direction), points[:, :2])
+        after = replace(state, rotation=rotation, translation=translation, log_focal=log_focal, distortion=distortion)
+        return self._moved_points(after, points)
+
+    def _moved_points(self, state: State, step: np.ndarray) -> State:
+        direction = state.direction + np.einsum("pij,pj->pi", _tangents(state.direction), step[:, :2])
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        return State(rotation, translation, log_focal, distortion, direction, state.nearness + points[:, 2])
+        return replace(state, direction=direction, nearness=state.nearness + step[:, 2])
 
     def export(self, state: State, cameras: Cameras, points: np.ndarray) -> tuple[Cameras, np.ndarray]:
         refined = cameras.copy()

@@ -36,10 +36,14 @@ def resect(
     if known.sum() < max(4, min_inliers):
         return None
     middle = np.median(points[known], axis=0)
+    # Unit size: OpenCV's solver has absolute limits on how small a cloud may be.
+    size = float(np.median(np.linalg.norm(points[known] - middle, axis=1)))
+    if not size > 0:
+        return None
     focal = float(cameras.focal[index])
     pixels = focal * cameras.rays(np.full(len(xy), index), xy)[:, :2]
     matrix = np.diag([focal, focal, 1.0])
-    objects, images = points[known] - middle, pixels[known]
+    objects, images = (points[known] - middle) / size, pixels[known]
     found, turn, shift, chosen = cv2.solvePnPRansac(
         objects,
         images,
@@ -65,7 +69,7 @@ def resect(
             return None
     pose = np.eye(4)
     pose[:3, :3] = rotation.T
-    pose[:3, 3] = middle - rotation.T @ shift[:, 0]
+    pose[:3, 3] = middle - size * rotation.T @ shift[:, 0]
     inliers = np.zeros(len(xy), dtype=bool)
     inliers[known] = inlier
     return Resection(pose, inliers)

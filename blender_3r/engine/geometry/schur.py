@@ -87,7 +87,7 @@ class NormalEquations:
         damping: Marquardt's factor on the diagonals.
         """
         groups = self.groups
-        roots = _inverse_roots(self.point_hessian, damping + FLOOR)
+        roots = inverse_roots(self.point_hessian, damping + FLOOR)
         scaled = self.mixed @ roots[groups.point].transpose(0, 2, 1)
         scaled_gradient = (roots @ self.point_gradient[..., None])[..., 0]
         matrix = self.hessian.copy()
@@ -133,7 +133,7 @@ class NormalEquations:
         return cameras, points
 
 
-def _inverse_roots(blocks: np.ndarray, damping: float) -> np.ndarray:
+def inverse_roots(blocks: np.ndarray, damping: float) -> np.ndarray:
     """(p, 3, 3) matrices r with r^T r = (block + damping * diagonal)^-1."""
     diagonal = np.diagonal(blocks, axis1=1, axis2=2)
     floor = FLOOR * diagonal.sum(axis=1, keepdims=True) + 1e-30

@@ -274,7 +274,7 @@ def _minimize(problem: Problem, options: BundleOptions) -> tuple[State, float, i
             damping, growth = damping * growth, growth * 2
             continue
         trial = problem.moved(state, cameras, points)
-        new_cost = problem.cost(trial)
+        new_cost = problem.settle_points(trial)
         if np.isfinite(new_cost) and new_cost < cost:
             fall = (cost - new_cost) / max(cost, 1e-30)
             state, cost, equations = trial, new_cost, None
