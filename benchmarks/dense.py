@@ -83,12 +83,11 @@ def run(folder: Path, options: argparse.Namespace) -> str:
         if options.pictures:
             options.pictures.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(options.pictures / f"{folder.name}_{index:04d}.png"), picture(arrays, truth, scale))
-    seconds = [
-        (now - then) / max(count, 1) for now, then in ((time.process_time(), processor), (time.perf_counter(), wall))
-    ]
+    spent = time.process_time() - processor, time.perf_counter() - wall
     frames.close()
     numbers = "  ".join(f"{v:.4f}" for v in (np.mean(scores, axis=0) if scores else []))
-    return f"{folder.name:18s} {count:3d}    {numbers or 'no truth'}  {processor / max(count, 1):.2f}  {wall / max(count, 1):.2f}"
+    seconds = "  ".join(f"{value / max(count, 1):.2f}" for value in spent)
+    return f"{folder.name:18s} {count:3d}    {numbers or 'no truth'}  {seconds}"
 
 
 def reference_kind(folder: Path) -> str:

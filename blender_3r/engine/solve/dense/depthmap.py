@@ -9,25 +9,28 @@ import cv2
 import numpy as np
 
 from .pictures import Picture
-from .semiglobal import COST_MAX, aggregate
-from .sweep import Projector, cost_volume
+from .semiglobal import aggregate
+from .sweep import MIN_DEPTH_RATIO, Projector, cost_volume
 
 SMALL_JUMP = 14
 LARGE_JUMP = 95
 PLANE_STEP = 0.7  # pixels a typical source moves from plane to plane
 # Grey levels per pixel at which the penalty of a depth edge has halved.
-EDGE_GRADIENT = 8.0
+EDGE_GRADIENT = 16.0
 
 
 @dataclass(frozen=True)
 class RawDepth:
     """What one view's own sweep says, before other views are asked.
 
-    inverse: (h, w) float32 inverse depth, everywhere > 0. match: (h, w) float32 correlation 0..1 at that depth.
+    inverse: (h, w) float32 inverse depth, > 0 also where nothing was found. found: (h, w) bool, false where the best
+    match is the furthest plane: sky, or whatever lies beyond the range.
+    parallax: (h, w) float32 pixels of movement per relative change of depth in the source that moves most.
     """
 
     inverse: np.ndarray
-    match: np.ndarray
+    found: np.ndarray
+    parallax: np.ndarray
 
 
 def sweep_depth(
@@ -43,9 +46,10 @@ def sweep_depth(
     volume = cost_volume(reference, sources, planes, check_cancelled)
     total = aggregate(volume, SMALL_JUMP, edge_penalty(reference.gray), check_cancelled)
     label = np.stack([row.argmin(axis=0) for row in total])
-    match = 1 - np.take_along_axis(volume, label[:, None], axis=1)[:, 0].astype(np.float32) / COST_MAX
     inverse = low + (label + _between(total, label)) * np.float32((high - low) / (len(planes) - 1))
-    return RawDepth(cv2.medianBlur(inverse.astype(np.float32), 5), match)
+    inverse = cv2.medianBlur(inverse.astype(np.float32), 5)
+    found = inverse > (planes[0] + planes[1]) / 2
+    return RawDepth(inverse, found, _parallax(reference, sources, inverse))
 
 
 def plane_count(reference: Picture, sources: list[Picture], depth_range: tuple[float, float], most: int) -> int:
@@ -58,6 +62,19 @@ def plane_count(reference: Picture, sources: list[Picture], depth_range: tuple[f
         if seen.any():
             moved.append(np.percentile(np.hypot(x1 - x0, y1 - y0)[seen], 75))
     return int(np.clip(np.ceil(np.median(moved) / PLANE_STEP) if moved else 0, 32, most))
+
+
+def _parallax(reference: Picture, sources: list[Picture], inverse: np.ndarray) -> np.ndarray:
+    """(h, w) float32 largest movement in pixels per relative change of depth, of the sources that see the point."""
+    step = np.float32(0.01)
+    most = np.zeros(reference.shape, dtype=np.float32)
+    for source in sources:
+        projector = Projector(reference, source)
+        (x0, y0, z0), (x1, y1, _) = projector(inverse), projector(inverse * (1 + step))
+        height, width = source.flat.shape
+        seen = (z0 > MIN_DEPTH_RATIO) & (x0 >= 0) & (y0 >= 0) & (x0 <= width - 1) & (y0 <= height - 1)
+        np.maximum(most, np.where(seen, np.hypot(x1 - x0, y1 - y0) / step, 0), out=most)
+    return most
 
 
 def edge_penalty(gray: np.ndarray) -> np.ndarray:

@@ -108,7 +108,8 @@ class Scene:
         inverse = 1 / ((seen - self.centre[k]) @ self.rotation[k][:, 2])
         low, high = np.percentile(inverse, (1, 99))
         spread = high - low
-        return max(low - 0.15 * spread, 0.3 * low), high + 0.2 * spread
+        # Far things often have no sparse points (sky line, fog, small parallax), near floor neither.
+        return float(np.clip(low - 0.15 * spread, 0.3 * low, 0.5 * low)), float(high + 0.2 * spread)
 
     def measure(self, view: int, others: np.ndarray) -> PairMeasures:
         """others: (m,) view indices."""

@@ -12,10 +12,10 @@ from ...reconstruction import Reconstruction, View
 
 _FEATURES = 1500
 _FEATURES_KEPT = 64
-_VIDEO_STEPS = (1, 4, 12)
+_VIDEO_STEPS = (1, 4, 12, 24)
 _PAIRS_PER_PHOTO = 3
 _MAX_EPIPOLAR_PX = 1.5
-_MIN_ANGLE_DEG = 1.0
+_MIN_ANGLE_DEG = 0.4
 
 
 def triangulate_sparse(

@@ -1,4 +1,4 @@
-"""Matching cost of depth hypotheses: normalised cross-correlation of a view against its sources."""
+"""Matching cost of depth planes: how alike a view and its sources look when they are projected through each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from .semiglobal import COST_MAX
 
 WINDOW = (5, 5)
 # Variance (grey levels squared) below which a window counts as noise: correlation fades out instead of amplifying it.
-NOISE_VARIANCE = 6.0
+NOISE_VARIANCE = 2.0
 UNSEEN = 255
+# Share of the cost that is difference in detail, and the difference (grey levels) that counts as total.
+DETAIL_SHARE = np.float32(0.35)
+DETAIL_LIMIT = np.float32(25)
 # A point nearer to the source than this share of its depth in the view counts as behind the source.
 MIN_DEPTH_RATIO = 0.02
 
@@ -29,8 +32,8 @@ class Projector:
         self.far = [np.ascontiguousarray(far[..., i]) for i in range(3)]
         self.shift = [np.float32(value) for value in matrix @ source_from_reference[:3, 3]]
 
-    def __call__(self, inverse: np.float32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Project all pixels at one inverse depth.
+    def __call__(self, inverse: np.float32 | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Project all pixels at one inverse depth, or at one of their own (h, w).
 
         Returns x and y (h, w) float32 for cv2.remap, far outside where the point is behind the source, and the point's
         depth there times its inverse depth here.
@@ -45,29 +48,41 @@ class Projector:
 
 
 class Correlator:
-    """Normalised cross-correlation cost of a view against warped pictures of its sources."""
+    """Cost of a view's pixels against warped pictures of its sources.
+
+    Normalised cross-correlation of the windows, blind to exposure, and with a smaller share the difference in detail
+    (grey level less the window's mean), which is sharper at edges and bears flat walls.
+    """
 
     def __init__(self, reference: np.ndarray) -> None:
         """reference: (h, w) float32 grey levels."""
         self.reference = reference
         self.mean = cv2.blur(reference, WINDOW)
+        self.detail = reference - self.mean
         variance = np.maximum(cv2.blur(reference * reference, WINDOW) - self.mean * self.mean, 0)
-        self.weight = -COST_MAX / np.sqrt(variance + NOISE_VARIANCE)
+        self.weight = -(1 - DETAIL_SHARE) * COST_MAX / np.sqrt(variance + NOISE_VARIANCE)
 
     def cost(self, warped: np.ndarray) -> np.ndarray:
-        """(h, w) uint8: 0 for perfect correlation, COST_MAX for none or negative, UNSEEN where warped == 0."""
+        """(h, w) uint8: 0 for the same, COST_MAX for nothing in common, UNSEEN where warped == 0."""
         covariance = cv2.blur(cv2.multiply(warped, self.reference, dtype=cv2.CV_32F), WINDOW)
         mean = cv2.boxFilter(warped, cv2.CV_32F, WINDOW)
         variance = cv2.sqrBoxFilter(warped, cv2.CV_32F, WINDOW)
+        detail = cv2.subtract(warped, mean, dtype=cv2.CV_32F)
+        detail -= self.detail
+        np.abs(detail, out=detail)
+        np.minimum(detail, DETAIL_LIMIT, out=detail)
+        detail *= DETAIL_SHARE * COST_MAX / DETAIL_LIMIT
         covariance -= mean * self.mean
         mean *= mean
         variance -= mean
+        np.maximum(variance, 0, out=variance)
         variance += NOISE_VARIANCE
         np.sqrt(variance, out=variance)
         covariance *= self.weight
         covariance /= variance
-        covariance += COST_MAX
-        np.clip(covariance, 0, COST_MAX, out=covariance)
+        covariance += (1 - DETAIL_SHARE) * COST_MAX
+        np.clip(covariance, 0, (1 - DETAIL_SHARE) * COST_MAX, out=covariance)
+        covariance += detail
         cost = covariance.astype(np.uint8)
         cost[warped == 0] = UNSEEN
         return cost
