@@ -27,7 +27,9 @@ def undistort(image: np.ndarray, lens: Intrinsics) -> np.ndarray:
     lens = lens.scaled_to(image.shape[1], image.shape[0])
     matrix = lens.matrix
     matrix[:2, 2] -= 0.5  # OpenCV counts from the first pixel's centre
-    return cv2.undistort(image, matrix, lens.distortion)
+    size = (image.shape[1], image.shape[0])
+    maps = cv2.initUndistortRectifyMap(matrix, lens.distortion, None, matrix, size, cv2.CV_32FC1)
+    return cv2.remap(image, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def over(plate: np.ndarray, overlay: Image.Image) -> np.ndarray:

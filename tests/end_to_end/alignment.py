@@ -31,6 +31,12 @@ def true_pixels(image: dict[str, Any], points: np.ndarray) -> np.ndarray:
     return np.where(inside[:, None], pixels, np.nan)
 
 
+def true_depths(image: dict[str, Any], points: np.ndarray) -> np.ndarray:
+    """Planar depths (n,) of points (n, 3) from the true camera."""
+    pose = np.array(image["c2w"])
+    return (points - pose[:3, 3]) @ pose[:3, 2]
+
+
 def path_error(reference: dict[str, Any], result: dict[str, Any]) -> float:
     """RMS distance of solved camera centres from the true ones after alignment, in percent of the path's length."""
     solved = {image["file"]: image["c2w"] for image in result["images"] if image["c2w"] is not None}

@@ -21,7 +21,7 @@ import numpy as np
 
 from scripts import extension
 
-from .measure import camera_errors
+from .measure import slide
 
 KINDS = ("objects", "collections", "cameras", "meshes", "actions", "movieclips", "images")
 
@@ -60,8 +60,12 @@ def whole(footage: Path, folder: Path) -> dict[str, Any]:
     scene = bpy.context.scene
     reference = json.loads((footage.parent / "reference.json").read_text(encoding="utf-8"))
     frames = [image["frame"] for image in reference["images"]]
-    errors = camera_errors(scene, reference, frames)
+    errors = slide(scene, reference, frames)
     found = {"median_px": float(np.median(errors)), "p95_px": float(np.percentile(errors, 95)), "pairs": len(errors)}
+    camera = scene.camera.data
+    found["focal_ratio"] = (
+        camera.lens / camera.sensor_width * reference["images"][0]["width"] / reference["images"][0]["fx"]
+    )
     found["first"] = scene_facts(scene)
     bpy.ops.threer.import_job(directory=str(extension.job_folder_of(scene)))
     found["again"] = scene_facts(scene)
