@@ -6,7 +6,7 @@ import pytest
 from blender_3r.engine.geometry.cameras import Cameras, Observations
 from blender_3r.engine.geometry.rotations import rotation_angle, rotation_from_vector
 from blender_3r.engine.geometry.triangulation import triangulate_tracks
-from blender_3r.engine.solve.bundle import BundleOptions, adjust, refine
+from blender_3r.engine.solve.bundle import BundleOptions, adjust, needs_distortion, refine, spread_tracks, zoom_evidence
 
 SIZE = (640, 360)
 
@@ -164,3 +164,61 @@ def test_nothing_to_adjust_is_an_error():
         adjust(observations, truth, np.full_like(points, np.nan))
     with pytest.raises(ValueError, match="lens model"):
         BundleOptions(lens="rubber")
+
+
+@pytest.mark.parametrize("k1", [0.0, -0.05])
+def test_distortion_is_kept_only_where_it_pays(k1):
+    truth, points, _ = arc(k1=k1)
+    observations = observe(truth, points, noise=0.2)
+    options = BundleOptions(loss="cauchy", scale_px=0.5)
+    result = refine(observations, truth, points, options)
+    assert needs_distortion(observations, result, options) == (k1 != 0)
+
+
+@pytest.mark.parametrize(("last", "zooms"), [(500.0, False), (560.0, True)])
+def test_zoom_shows_when_the_focals_are_let_go(last, zooms):
+    truth, points, _ = arc(focal=np.linspace(500.0, last, 12))
+    observations = observe(truth, points, noise=0.2)
+    start = truth.copy()
+    start.focal[:] = 530.0
+    options = BundleOptions()
+    evidence = zoom_evidence(observations, refine(observations, start, points, options), options)
+    assert evidence.is_zoom == zooms
+    if zooms:
+        assert evidence.span == pytest.approx(last / 500 - 1, rel=0.3)
+    else:
+        assert evidence.span < 0.01
+        assert evidence.gain < 0.03
+
+
+def test_a_forward_drive_finds_its_focal_from_twice_too_long():
+    rng = np.random.default_rng(0)
+    points = np.concatenate(
+        [rng.uniform((-6, -2, 2), (-2, 2, 40), (300, 3)), rng.uniform((2, -2, 2), (6, 2, 40), (300, 3))]
+    )
+    poses = np.tile(np.eye(4), (20, 1, 1))
+    s = np.linspace(0, 1, 20)
+    poses[:, 2, 3] = 12 * s
+    poses[:, :3, :3] = rotation_from_vector(np.stack([0.01 * np.sin(9 * s), 0.05 * s, 0 * s], axis=1))
+    truth = Cameras.simple(poses, 500.0, SIZE)
+    observations = observe(truth, points, noise=0.1)
+    start = truth.copy()
+    start.focal *= 2
+    start_points = triangulate_tracks(observations, start, len(points), max_error_px=100)
+    options = BundleOptions(distortion=0, loss="cauchy", scale_px=0.5, max_iterations=60)
+    result = refine(observations, start, start_points, options)
+    assert result.cameras.focal[0] == pytest.approx(500.0, rel=0.02)
+
+
+def test_spread_tracks_keeps_long_tracks_of_every_stretch():
+    frame, track = [], []
+    for number in range(120):
+        length = 3 + number % 10
+        frame.extend(range(number // 2, number // 2 + length))
+        track.extend([number] * length)
+    observations = Observations(np.array(frame), np.array(track), np.zeros((len(frame), 2)))
+    kept = observations[spread_tracks(observations, 72, 48)]
+    assert len(np.unique(kept.track)) == 48
+    assert np.bincount(kept.track)[np.unique(kept.track)].mean() > 9
+    assert np.ptp(kept.frame) > 60
+    assert spread_tracks(observations, 72, 500).all()
