@@ -38,6 +38,7 @@ INFO = MethodInfo(
     commercial_use=True,
 )
 
+FOCAL_CHECKS = ("focal firmness", "focal stability", "lens")
 GUESSED_FOCAL = 1.2  # in units of the long side, where nothing is known: about 43 mm on full frame
 
 
@@ -272,10 +273,8 @@ def _reconstruction(frames: FrameSource, solution: Solution, lenses: LensModel) 
                 "" if solved else _why_missing(int(support[index]), frames.kind),
             )
         )
-    certain = solution.focal_is_certain and all(
-        c.passed for c in solution.checks if c.name in ("focal firmness", "lens")
-    )
-    certain = certain or lenses.focal_known
+    held = all(check.passed for check in solution.checks if check.name in FOCAL_CHECKS)
+    certain = lenses.focal_known or (solution.focal_is_certain and held)
     warnings = list(solution.warnings)
     if not certain:
         warnings.append(

@@ -15,9 +15,11 @@ from ..errors import EngineError
 from ..geometry.cameras import Cameras, Observations
 from ..geometry.resection import resect_missing
 from ..geometry.triangulation import triangulate_tracks
+from ..reconstruction import Check
 from .bundle import BundleOptions, BundleResult, adjust, refine
+from .checks import MAX_K1
 from .keyframes import choose_keyframes, match_keyframes
-from .mapping import LensModel, Mapping, MatchDatabase, MatchGraph
+from .mapping import LensModel, MatchDatabase, MatchGraph
 from .solution import Solution, share_lens
 from .tracks import FramePairs
 
@@ -25,6 +27,8 @@ LOSS_PX = 0.5  # where the robust loss turns from square to less
 SMOOTHNESS = 1e5  # weight on the second difference of log focal of a zooming lens
 # A lens zooms if freeing the focal of every frame spreads it by more than this (log), and by that lowers the error.
 ZOOM_SPREAD = 0.03
+ZOOM_GAIN = 0.93
+STABLE_FOCAL = 0.03  # two ways of solving must agree to this
 MIN_SUPPORT = 20  # kept observations a frame needs for its pose to count
 
 
@@ -63,7 +67,16 @@ def solve_video(observations: Observations, lenses: LensModel, settings: VideoSe
     settings.on_stage("Solving every frame", 0.6)
     solution = _complete(observations, start, settings)
     solution.pair_types = solver.pair_types
+    if solver.focals is not None:
+        solution.checks.append(_focal_stability(*solver.focals))
     return solution
+
+
+def _focal_stability(first: float, second: float) -> Check:
+    """Whether two ways of solving led to the same focal."""
+    apart = abs(np.log(second / first))
+    text = f"Two ways of solving led to focal lengths of {first:.0f} and {second:.0f} px."
+    return Check("focal stability", bool(apart < STABLE_FOCAL), text, float(apart), STABLE_FOCAL)
 
 
 @dataclass
@@ -83,6 +96,19 @@ class _Start:
         error = self.bundle.errors_px
         return float(np.mean(np.where(np.isfinite(error), error, np.inf) < 1.5))
 
+    def typical_error(self) -> float:
+        """Median over all key frame observations, px."""
+        return float(np.nanmedian(self.bundle.errors_px))
+
+    def focal(self) -> float:
+        """Median focal in px."""
+        return float(np.median(self.bundle.cameras.focal[self.bundle.cameras.solved]))
+
+    def is_doubtful(self, keyframes: int) -> bool:
+        """Whether another way of mapping should be tried."""
+        k1 = np.abs(self.bundle.cameras.distortion[self.bundle.cameras.solved, 0]).max()
+        return self.solved_count < 0.8 * keyframes or self.score() < 0.5 or k1 > MAX_K1
+
 
 class _KeyframeSolver:
     def __init__(
@@ -94,26 +120,30 @@ class _KeyframeSolver:
         chosen = chosen[seen[chosen.track] >= 3]
         self.observations = Observations(chosen.frame, np.unique(chosen.track, return_inverse=True)[1], chosen.xy)
         self.pair_types: dict[str, int] = {}
+        self.focals: tuple[float, float] | None = None  # two that two ways of solving led to
 
     def solve(self) -> _Start:
         """The best of what the mappers give under the lens models asked for."""
-        if self.settings.lens == "zoom" and not self.lenses.focal_known:
-            start = self._map(self.lenses.per_frame(), "zoom")
-            if start is not None:
-                return start
-        start = self._map(self.lenses, "fixed" if self.lenses.focal_known else "shared")
+        zooms = self.settings.lens == "zoom" and not self.lenses.focal_known
+        lenses = self.lenses.per_frame() if zooms else self.lenses
+        lens = "zoom" if zooms else "fixed" if self.lenses.focal_known else "shared"
+        start = self._map(lenses, lens)
+        if self.settings.lens == "auto" and lens == "shared":
+            start = self._try_zoom(start)
+        if start is None or start.is_doubtful(len(self.graph.frames)):
+            self.settings.on_stage("Solving key frames one after the other", 0.5)
+            other = self._map(lenses, lens, globally=False)
+            start = max((s for s in (start, other) if s is not None), key=_Start.score, default=None)
         if start is None:
             raise EngineError(
                 "unsolved",
                 "The camera could not be solved: the followed points do not fit one rigid scene.",
                 "Use footage with more parallax and fewer moving things, or give the focal length.",
             )
-        if self.settings.lens == "auto" and not self.lenses.focal_known:
-            start = self._try_zoom(start)
         return start
 
-    def _map(self, lenses: LensModel, lens: str) -> _Start | None:
-        """Map and refine under one lens model: globally, and incrementally if that leaves doubts."""
+    def _map(self, lenses: LensModel, lens: str, globally: bool = True) -> _Start | None:
+        """Map and refine under one lens model."""
         settings = self.settings
         settings.on_stage("Matching key frames", 0.0)
         with MatchDatabase(self.graph, lenses, settings.threads, settings.check_cancelled) as database:
@@ -121,49 +151,56 @@ class _KeyframeSolver:
             self.pair_types = self.pair_types or types
             settings.log(f"pair types: {types}")
             settings.on_stage("Solving key frames", 0.1)
-            best = self._refine(database.map_globally(), lenses, lens)
-            self._log("global", lens, best)
-            if best is None or best.solved_count < 0.8 * len(self.graph.frames) or best.score() < 0.4:
-                settings.on_stage("Solving key frames again, one after the other", 0.3)
-                other = self._refine(database.map_incrementally(), lenses, lens)
-                self._log("incremental", lens, other)
-                best = max((s for s in (best, other) if s is not None), key=_Start.score, default=None)
-        return best
+            mapping = database.map_globally() if globally else database.map_incrementally()
+        start = None
+        if mapping is not None and mapping.solved_count >= 2:
+            start = self._refine(share_lens(mapping.cameras, self.lenses), lens)
+        self._log("global" if globally else "incremental", lens, start)
+        return start
 
-    def _refine(self, mapping: Mapping | None, lenses: LensModel, lens: str) -> _Start | None:
-        if mapping is None or mapping.solved_count < 2:
-            return None
-        cameras = share_lens(mapping.cameras, lenses if lens != "zoom" else self.lenses)
+    def _refine(self, cameras: Cameras, lens: str) -> _Start | None:
+        """Key frames refined from these cameras; None when nothing fits."""
+        self.settings.check_cancelled()
         points = triangulate_tracks(self.observations, cameras, int(self.observations.track.max()) + 1)
-        distortion = 0 if lenses.distortion_known else 1
+        distortion = 0 if self.lenses.distortion_known else 1
         options = BundleOptions(lens=lens, distortion=distortion, scale_px=LOSS_PX, smoothness=SMOOTHNESS)
         try:
-            bundle = refine(self.observations, cameras, points, options, self.lenses.group)
+            return _Start(refine(self.observations, cameras, points, options, self.lenses.group), lens, distortion)
         except ValueError as error:
             self.settings.log(f"nothing to refine: {error}")
             return None
-        finally:
-            self.settings.check_cancelled()
-        return _Start(bundle, lens, distortion)
 
-    def _try_zoom(self, start: _Start) -> _Start:
+    def _try_zoom(self, start: _Start | None) -> _Start | None:
         """A zooming lens solved as a fixed one can fit to 0.7 px with the camera path bent; so ask what a free focal
-        per frame would do, and map again with it if it makes use of that freedom."""
+        per frame would do, and map again with it if it makes use of that freedom. The other map is also a second
+        opinion on a fixed lens: where it leads to another focal, the focal is not to be relied on."""
         settings = self.settings
         settings.on_stage("Checking for zoom", 0.45)
-        spread = self._freed_focal_spread(start)
-        settings.log(f"focal freed per frame spreads by {100 * spread:.1f} %")
-        if spread < ZOOM_SPREAD:
-            return start
+        if start is not None:
+            spread = self._freed_focal_spread(start)
+            settings.log(f"focal freed per frame spreads by {100 * spread:.1f} %")
+            if spread < ZOOM_SPREAD:
+                return start
         zoom = self._map(self.lenses.per_frame(), "zoom")
-        if zoom is None or zoom.solved_count < start.solved_count:
+        if zoom is None or (start is not None and zoom.solved_count < start.solved_count):
             return start
-        noise, zoom_noise = (np.nanmedian(s.bundle.errors_px) for s in (start, zoom))
+        fixed = self._refine(_with_median_focal(zoom.bundle.cameras), "shared")
+        self._log("per-frame", "shared", fixed)
+        if start is None or (fixed is not None and fixed.score() > start.score()):
+            if start is not None:
+                self.focals = (start.focal(), fixed.focal())
+            start = fixed
+        if start is None:
+            return zoom
         spread = _focal_spread(zoom.bundle.cameras)
+        zooms = zoom.typical_error() < ZOOM_GAIN * start.typical_error() and spread > ZOOM_SPREAD
+        if zooms:
+            self.focals = None
         settings.log(
-            f"fixed lens: median {noise:.3f} px; zoom: {zoom_noise:.3f} px, focal spreads {100 * spread:.1f} %"
+            f"fixed lens: {start.typical_error():.3f} px; zoom: {zoom.typical_error():.3f} px, "
+            f"focal spreads by {100 * spread:.1f} %: {'it zooms' if zooms else 'it does not zoom'}"
         )
-        return zoom if zoom_noise < 0.93 * noise and spread > ZOOM_SPREAD else start
+        return zoom if zooms else start
 
     def _freed_focal_spread(self, start: _Start) -> float:
         options = BundleOptions(
@@ -190,6 +227,12 @@ def _focal_spread(cameras: Cameras) -> float:
     """Range of log focal over the solved cameras, the outermost twentieths left out."""
     low, high = np.percentile(np.log(cameras.focal[cameras.solved]), [5, 95])
     return float(high - low)
+
+
+def _with_median_focal(cameras: Cameras) -> Cameras:
+    fixed = cameras.copy()
+    fixed.focal[:] = np.exp(np.median(np.log(cameras.focal[cameras.solved])))
+    return fixed
 
 
 def _complete(observations: Observations, start: _Start, settings: VideoSettings) -> Solution:
