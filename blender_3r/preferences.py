@@ -8,6 +8,7 @@ import bpy
 
 from .client import environment
 from .client.session import session
+from .panels import engine
 
 
 def _place_edited(self: THREER_AP_preferences, context: bpy.types.Context) -> None:
@@ -36,8 +37,6 @@ class THREER_AP_preferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        from .panels import engine
-
         layout = self.layout
         layout.use_property_split = True
         engine.draw_status(layout)

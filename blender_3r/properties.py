@@ -166,14 +166,14 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
         default=True,
     )
 
-    info_kind: bpy.props.StringProperty()
-    info_text: bpy.props.StringProperty()
-    info_warnings: bpy.props.StringProperty()
-    info_error: bpy.props.StringProperty()
-    info_count: bpy.props.IntProperty()
-    info_used: bpy.props.IntProperty()
-    info_width: bpy.props.IntProperty()
-    info_height: bpy.props.IntProperty()
+    info_kind: bpy.props.StringProperty(options={"HIDDEN"})
+    info_text: bpy.props.StringProperty(options={"HIDDEN"})
+    info_warnings: bpy.props.StringProperty(options={"HIDDEN"})
+    info_error: bpy.props.StringProperty(options={"HIDDEN"})
+    info_count: bpy.props.IntProperty(options={"HIDDEN"})
+    info_used: bpy.props.IntProperty(options={"HIDDEN"})
+    info_width: bpy.props.IntProperty(options={"HIDDEN"})
+    info_height: bpy.props.IntProperty(options={"HIDDEN"})
 
 
 classes = (THREER_PG_file, THREER_PG_settings)

@@ -19,7 +19,7 @@ from . import environment
 from .job import Failure
 from .process import kill_tree, read_tail, start_detached
 
-NEEDED_BYTES = 1_500_000_000  # the installed packages and, for a while, their downloads beside them
+NEEDED_BYTES = 1_000_000_000  # the installed packages and, for a while, their downloads beside them
 PROBE = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
 OFFLINE_SIGNS = (
     "NewConnectionError",

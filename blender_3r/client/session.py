@@ -288,7 +288,9 @@ def redraw() -> None:
 
 
 def is_artist_busy(window: bpy.types.Window) -> bool:
-    """Whether new objects and an undo step now would disturb: any mode but Object and Pose, or a running transform."""
+    """Whether new objects and an undo step now would disturb: other modes than Object and Pose, transforms, renders."""
+    if bpy.app.is_job_running("RENDER") or bpy.app.is_job_running("OBJECT_BAKE"):
+        return True
     with bpy.context.temp_override(window=window):
         if bpy.context.mode not in ("OBJECT", "POSE"):
             return True

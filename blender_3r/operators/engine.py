@@ -13,7 +13,7 @@ from ..client.session import session
 
 
 class THREER_OT_install_engine(bpy.types.Operator):
-    """Download the engine's packages (about 150 MB) into a folder of their own; Blender itself is not changed"""
+    """Download the engine's packages (about 130 MB) into a folder of their own; Blender itself is not changed"""
 
     bl_idname = "threer.install_engine"
     bl_label = "Install Engine"

@@ -48,7 +48,11 @@ def delivery_of(settings: THREER_PG_settings) -> Delivery:
 
     def build(scene: bpy.types.Scene, data: JobData, is_final: bool) -> list[str]:
         options = ImportOptions(budget if is_final else 0, match_scene=match_scene)
-        return build_job(scene, data, options).warnings
+        result = build_job(scene, data, options)
+        shown = len(result.points.data.vertices) if result.points else 0
+        if is_final and session.job.state.summary.get("points", 0) > shown > 0:
+            return [*result.warnings, f"{shown:,} of the points are in the scene: Point Budget allows more."]
+        return result.warnings
 
     return Delivery(read, build)
 
@@ -58,7 +62,7 @@ class THREER_OT_reconstruct(bpy.types.Operator):
 
     bl_idname = "threer.reconstruct"
     bl_label = "Reconstruct"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER"}  # the results come later, each with an undo step of its own
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

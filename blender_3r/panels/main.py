@@ -106,6 +106,8 @@ def _draw_running(layout: bpy.types.UILayout) -> None:
     if state.status == "running" and session.job.silent_s > SILENCE_S:
         silence = text.duration(session.job.silent_s)
         text.draw_wrapped(layout, f"No news from the engine for {silence}. It may still be working.", icon="TIME")
+    if session.home.find_scene() is None:
+        text.draw_wrapped(layout, f"The job was started in {session.home.file_name}.", icon="INFO")
     _draw_waiting(layout)
 
 
@@ -169,8 +171,10 @@ def _draw_done(box: bpy.types.UILayout) -> None:
     facts.scale_y = 0.8
     for line in _facts(summary):
         facts.label(text=line, icon="BLANK1")
-    for warning in _warnings(summary) + session.notes:
+    for warning in _warnings(summary):
         text.draw_wrapped(box, warning, icon="ERROR")
+    for note in session.notes:
+        text.draw_wrapped(box, note, icon="INFO")
     if session.home.find_scene() is None:
         text.draw_wrapped(
             box, f"The job was started in {session.home.file_name}, so it is not brought in here.", icon="INFO"

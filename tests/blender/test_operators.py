@@ -237,6 +237,16 @@ def test_a_whole_job(threer, tmp_path):
     assert session.job is None
 
 
+def test_the_point_budget(threer, tmp_path):
+    extension.use_fake_engine(tmp_path, "work", 0.1)
+    threer.path = str(MOVIE)
+    threer.points = 500
+    bpy.ops.threer.reconstruct()
+    shown = len(bpy.data.objects["courtyard Points"].data.vertices)
+    assert 0 < shown <= 500
+    assert session.notes == [f"{shown:,} of the points are in the scene: Point Budget allows more."]
+
+
 def test_again_updates_what_is_there(threer, tmp_path):
     extension.use_fake_engine(tmp_path, "work", 0.1)
     threer.path = str(MOVIE)

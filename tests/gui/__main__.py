@@ -25,9 +25,9 @@ WINDOW = HERE / "blender-window.sh"
 SCENARIOS = ("first_steps", "installing", "job", "troubles", "busy_artist", "disabled", "quits", "killed", "real_job")
 CANNOT = 77
 PICTURES = """first_steps/offline first_steps/no-engine installing/installing installing/install-failed
-  first_steps/no-footage first_steps/ready job/running job/done troubles/failed troubles/crashed troubles/stopping
+  first_steps/no-footage first_steps/ready job/running troubles/failed troubles/crashed troubles/stopping
   troubles/cancelled troubles/missing-footage busy_artist/waiting busy_artist/other-file real_job/real-running
-  real_job/real-done real_job/real-camera-window""".split()
+  real_job/real-done real_job/real-window real_job/camera-window""".split()
 
 
 def main() -> int:

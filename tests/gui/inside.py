@@ -153,6 +153,22 @@ class Gui:
             assert time.monotonic() < until, f"waited in vain: {what}"
             yield
 
+    def watch_extension(self) -> list[Gap]:
+        """From now on, what each turn of the extension's own timer takes."""
+        turns: list[Gap] = []
+        kind = type(self.session)
+        tick = kind.tick
+
+        def timed(session: object) -> float | None:
+            wall, cpu = time.monotonic(), time.thread_time()
+            try:
+                return tick(session)
+            finally:
+                turns.append(Gap(time.monotonic(), time.monotonic() - wall, time.thread_time() - cpu))
+
+        kind.tick = timed
+        return turns
+
     def view_redraw(self) -> Iterator[float]:
         """How long the window is away when nothing but the 3D view is redrawn."""
         since = time.monotonic()
