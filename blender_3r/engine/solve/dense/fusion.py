@@ -49,7 +49,7 @@ def fuse(own: Picture, raw: RawDepth, partners: list[tuple[Picture, RawDepth]]) 
             np.where(better, other_vote.asked, vote.asked),
             np.where(better, other_vote.inverse, vote.inverse),
         )
-    keep = (vote.agree >= 1) & (vote.agree > vote.against) & (raw.found | better)
+    keep = (4 * vote.agree > vote.asked) & (vote.agree > vote.against) & (raw.found | better)
     depth = remove_specks(np.where(keep, 1 / cv2.medianBlur(vote.inverse, 3), 0).astype(np.float32))
     confidence = np.where(depth > 0, _confidence(vote, raw.parallax), 0).astype(np.float32)
     if len(partners) == 1:
@@ -72,23 +72,25 @@ def remove_specks(depth: np.ndarray) -> np.ndarray:
 
 
 def extend_background(depth: np.ndarray) -> np.ndarray:
-    """Fill what a pair of views cannot tell (one sees it, the other not): the furthest of the surfaces next to it.
+    """Fill what a pair of views cannot tell, since only one sees it: with the further of the surfaces on either side.
 
-    depth: (h, w) float32, 0 = unknown. Of the nearest known pixels left, right, above and below those count that are at
-    most twice as far away as the nearest of them.
+    depth: (h, w) float32, 0 = unknown. Sides are left and right or above and below, whichever are closer together.
     """
-    values, steps = [], []
+    filled, gaps = [], []
     for axis in (0, 1):
-        for forward in (True, False):
-            source = depth if forward else np.flip(depth, axis)
-            place = np.arange(depth.shape[axis]).reshape((-1, 1) if axis == 0 else (1, -1))
-            last = np.maximum.accumulate(np.where(source > 0, place, -1), axis=axis)
-            value = np.where(last >= 0, np.take_along_axis(source, np.maximum(last, 0), axis), 0)
-            step = np.where(last >= 0, place - last, max(depth.shape) * 4)
-            values.append(value if forward else np.flip(value, axis))
-            steps.append(step if forward else np.flip(step, axis))
-    near = np.array(steps) <= 2 * np.min(steps, axis=0)
-    return np.where(depth > 0, depth, np.where(near, values, 0).max(axis=0))
+        before, steps_before = _last_known(depth, axis)
+        after, steps_after = (np.flip(part, axis) for part in _last_known(np.flip(depth, axis), axis))
+        filled.append(np.maximum(before, after))
+        gaps.append(steps_before + steps_after)
+    return np.where(depth > 0, depth, np.where(gaps[0] < gaps[1], *filled))
+
+
+def _last_known(depth: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """The last known value up to each pixel along an axis (0 = none), and how many steps ago (many where none)."""
+    place = np.arange(depth.shape[axis]).reshape((-1, 1) if axis == 0 else (1, -1))
+    last = np.maximum.accumulate(np.where(depth > 0, place, -1), axis=axis)
+    value = np.where(last >= 0, np.take_along_axis(depth, np.maximum(last, 0), axis), 0)
+    return value, np.where(last >= 0, place - last, max(depth.shape))
 
 
 def _confidence(vote: Vote, parallax: np.ndarray) -> np.ndarray:

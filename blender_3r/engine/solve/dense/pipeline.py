@@ -24,6 +24,7 @@ from .sparse import triangulate_sparse
 WINDOW = 8
 # A view with fewer partners among the wanted ones gets some of its sources as helpers.
 MIN_PARTNERS = 2
+_VOLUME_BYTES = 1 << 30  # for cost volumes of all threads together; 6 bytes per pixel and plane each
 _PICTURES = 64  # prepared pictures kept, about 0.6 MB each at 512 pixels
 
 
@@ -31,7 +32,8 @@ _PICTURES = 64  # prepared pictures kept, about 0.6 MB each at 512 pixels
 class DenseSettings:
     """max_side: longer side of the maps in pixels, never above the frame's. sources: views matched with each view.
 
-    planes: depths tried at most. partners: depth maps that check each map. threads: views worked on at a time.
+    planes: depths tried at most. partners: depth maps that check each map. threads: views worked on at a time, fewer
+    where their cost volumes would not fit a gigabyte.
     """
 
     max_side: int = 512
@@ -115,7 +117,8 @@ class _Sweeper:
         self._jobs: dict[int, Future[RawDepth] | None] = {}
         self._own: dict[int, Picture] = {}
         self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(max(1, settings.threads), thread_name_prefix="dense")
+        fitting = _VOLUME_BYTES // (6 * settings.max_side**2 * settings.planes)
+        self._pool = ThreadPoolExecutor(max(1, min(settings.threads, fitting)), thread_name_prefix="dense")
 
     def __enter__(self) -> _Sweeper:
         return self

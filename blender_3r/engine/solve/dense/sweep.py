@@ -38,10 +38,10 @@ class Projector:
         Returns x and y (h, w) float32 for cv2.remap, far outside where the point is behind the source, and the point's
         depth there times its inverse depth here.
         """
-        z = self.far[2] + inverse * self.shift[2]
-        scale = np.reciprocal(np.where(z > MIN_DEPTH_RATIO, z, np.float32(1e-6)))
-        x = self.far[0] + inverse * self.shift[0]
-        y = self.far[1] + inverse * self.shift[1]
+        z = inverse * self.shift[2] + self.far[2]
+        scale = np.reciprocal(z if z.min() > MIN_DEPTH_RATIO else np.where(z > MIN_DEPTH_RATIO, z, np.float32(1e-6)))
+        x = inverse * self.shift[0] + self.far[0]
+        y = inverse * self.shift[1] + self.far[1]
         x *= scale
         y *= scale
         return x, y, z
@@ -123,7 +123,7 @@ def _mean_of_better_half(costs: list[np.ndarray]) -> np.ndarray:
         if len(best) < keep:
             best.append(cost)
     if keep == 1:
-        return cv2.min(best[0], COST_MAX)
+        return np.minimum(best[0], COST_MAX)
     seen = np.zeros(costs[0].shape, dtype=np.uint8)
     for cost in costs:
         seen += cost != UNSEEN
