@@ -23,6 +23,7 @@ from ..solve.checks import check_solution, track_pairs
 from ..solve.dense import DenseSettings, choose_views, dense_depth
 from ..solve.features import choose_pairs, extract_features, match_features
 from ..solve.mapping import LensModel
+from ..solve.pair import solve_pair
 from ..solve.photos import PhotoSettings, solve_photos
 from ..solve.solution import Solution
 from ..solve.tracks import track_video
@@ -248,8 +249,6 @@ def _match_photos(frames: FrameSource, settings: Settings, reporter: _Reporter) 
 
 
 def _solve_pair(frames: FrameSource, lenses: LensModel, settings: Settings, reporter: _Reporter) -> Solution:
-    from ..solve.pair import solve_pair
-
     graph = _match_photos(frames, settings, reporter)
     reporter.stage("Solving the pair", 0.7)
     matches = graph.matches.get((0, 1), np.zeros((0, 2), np.uint32))

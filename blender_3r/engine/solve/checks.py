@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ..geometry.cameras import Cameras, Observations
-from ..geometry.rotations import rotation_angle
+from ..geometry.rotations import cross_matrix, rotation_angle
 from ..geometry.triangulation import triangulation_angles
 from ..reconstruction import Check
 from .mapping import LensModel
@@ -23,6 +23,8 @@ from .tracks import FramePairs
 PAIRS_CHECKED = 60
 MAX_PAIR_ANGLE_DEG = 3.0
 MIN_AGREEING_PAIRS = 0.7
+EPIPOLAR_PX = 2.0
+MIN_EPIPOLAR_SHARE = 0.7
 MAX_FOCAL_UNCERTAINTY = 0.03
 MAX_ERROR_PX_AT_1000 = 3.0  # mean reprojection error for a long side of 1000 px
 MIN_KEPT = 0.4
@@ -71,16 +73,32 @@ def track_pairs(observations: Observations, cameras: Cameras) -> Iterable[tuple[
 
 
 def _pair_rotations(cameras: Cameras, pairs: Iterable[tuple[np.ndarray, np.ndarray, int, int]]) -> Check:
-    off = []
+    agree = []
     for xy_a, xy_b, a, b in pairs:
         rotation = _pair_rotation(cameras, xy_a, xy_b, a, b)
-        if rotation is not None:
-            solved = cameras.world_from_camera[b, :3, :3].T @ cameras.world_from_camera[a, :3, :3]
-            off.append(float(np.degrees(rotation_angle((rotation.T @ solved)[None])[0])))
-    agreeing = float(np.mean(np.array(off) < MAX_PAIR_ANGLE_DEG)) if off else 0.0
+        if rotation is None:
+            continue
+        solved = cameras.world_from_camera[b, :3, :3].T @ cameras.world_from_camera[a, :3, :3]
+        off = float(np.degrees(rotation_angle((rotation.T @ solved)[None])[0]))
+        # A flat scene allows a pair two rotations; then the matches themselves must fit the solve.
+        agree.append(off < MAX_PAIR_ANGLE_DEG or _epipolar_share(cameras, xy_a, xy_b, a, b) > MIN_EPIPOLAR_SHARE)
+    agreeing = float(np.mean(agree)) if agree else 0.0
     passed = agreeing >= MIN_AGREEING_PAIRS
-    text = f"{100 * agreeing:.0f} % of the frame pairs, solved alone, turn the way the whole solve says."
+    text = f"{100 * agreeing:.0f} % of the frame pairs, solved alone, agree with the whole solve."
     return Check("pair rotations", passed, text, agreeing, MIN_AGREEING_PAIRS)
+
+
+def _epipolar_share(cameras: Cameras, xy_a: np.ndarray, xy_b: np.ndarray, a: int, b: int) -> float:
+    """Share of a pair's matches within EPIPOLAR_PX of where the solved cameras allow them (Sampson distance)."""
+    rays_a, rays_b = (cameras.rays(np.full(len(xy), i), xy) for xy, i in ((xy_a, a), (xy_b, b)))
+    b_from_a = np.linalg.inv(cameras.world_from_camera[b]) @ cameras.world_from_camera[a]
+    shift = b_from_a[:3, 3]
+    essential = cross_matrix(shift[None])[0] @ b_from_a[:3, :3]
+    line_b, line_a = rays_a @ essential.T, rays_b @ essential
+    square = np.sum(line_a[:, :2] ** 2, axis=1) + np.sum(line_b[:, :2] ** 2, axis=1)
+    distance = np.abs(np.sum(rays_b * line_b, axis=1)) / np.sqrt(np.maximum(square, 1e-30))
+    focal = float(np.sqrt(cameras.focal[a] * cameras.focal[b]))
+    return float(np.mean(distance * focal < EPIPOLAR_PX))
 
 
 def _pair_rotation(cameras: Cameras, xy_a: np.ndarray, xy_b: np.ndarray, a: int, b: int) -> np.ndarray | None:

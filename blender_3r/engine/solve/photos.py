@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import EngineError
 from .bundle import BundleOptions, refine
-from .checks import MIN_AGREEING_PAIRS, PAIRS_CHECKED, check_solution
+from .checks import PAIRS_CHECKED, check_solution
 from .mapping import LensModel, Mapping, MatchDatabase, MatchGraph
 from .solution import Solution, share_lens
 
@@ -113,10 +113,9 @@ def _finish(
     return solution
 
 
-def _rank(solution: Solution) -> tuple[bool, int, float]:
-    """Believed before complete before exact."""
-    rotations = next(check.value or 0.0 for check in solution.checks if check.name == "pair rotations")
-    return (rotations >= MIN_AGREEING_PAIRS, int(solution.cameras.solved.sum()), -solution.mean_error_px)
+def _rank(solution: Solution) -> tuple[int, int]:
+    """Believed before complete; a smaller error alone is no reason to prefer a solution."""
+    return (-sum(not check.passed for check in solution.checks), int(solution.cameras.solved.sum()))
 
 
 def _describe(solution: Solution) -> str:
