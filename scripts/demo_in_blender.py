@@ -119,7 +119,7 @@ def add_cube(scene: bpy.types.Scene, points: np.ndarray) -> str:
     view = np.array(scene.camera.matrix_world.normalized())
     place = view[:3, 3] - 5 * view[:3, 2] - 0.8 * view[:3, 1]
     level = demo_scene.Floor(place, np.array([0.0, 0.0, 1.0]), 0.01)
-    demo_scene.add_cube(scene, place, 0.8, level)
+    demo_scene.add_cube(scene, place, 0.8, level, catches_shadow=False)
     return "No floor was found, so the cube hangs in front of the camera."
 
 
@@ -137,8 +137,9 @@ def present(scene: bpy.types.Scene, out: Path) -> None:
     sentence = add_cube(scene, points)
     aspect = scene.render.resolution_x / scene.render.resolution_y
     reach = 0.09 * demo_scene.distance_to(points, poses)
-    way = demo_scene.add_camera_path(scene, poses, reach, aspect)
-    outside = demo_scene.add_outside_view(scene, points, poses, np.array([0.0, 0.0, 1.0]), 720 / 540)
+    way = demo_scene.add_camera_path(scene, poses, reach, aspect, job["kind"] == "video")
+    rims = demo_scene.camera_rims(poses, reach, aspect)
+    outside = demo_scene.add_outside_view(scene, points, poses, rims, 720 / 540)
     bpy.ops.wm.save_as_mainfile(filepath=str(out / "demo.blend"))
     render_overlay(scene, scratch / "overlay.png")
     shown = {item.name for item in way} | ({points_object.name} if points_object else set())

@@ -111,12 +111,15 @@ def _object(scene: bpy.types.Scene, name: str, data: bpy.types.ID, matrix: Matri
 def _frame_on(place: np.ndarray, normal: np.ndarray, towards: np.ndarray) -> Matrix:
     """Axes with Z along normal and Y along towards as far as that is level, at place."""
     z = Vector(normal).normalized()
-    y = (Vector(towards) - Vector(towards).dot(z) * z).normalized()
+    y = Vector(towards) - Vector(towards).dot(z) * z
+    y = y.normalized() if y.length > 1e-3 else z.orthogonal().normalized()
     return Matrix.LocRotScale(Vector(place), Matrix((y.cross(z), y, z)).transposed().to_quaternion(), None)
 
 
-def add_cube(scene: bpy.types.Scene, place: np.ndarray, side: float, floor: Floor) -> bpy.types.Object:
-    """A checked cube on the floor, with light and a surface that catches its shadow."""
+def add_cube(
+    scene: bpy.types.Scene, place: np.ndarray, side: float, floor: Floor, catches_shadow: bool = True
+) -> bpy.types.Object:
+    """A checked cube on the floor, with light and, if wanted, a surface that catches its shadow."""
     towards = -np.array(scene.camera.matrix_world.normalized().to_3x3().col[2])
     frame = _frame_on(place - floor.height(place[None])[0] * floor.normal, floor.normal, towards)
     half, corners = side / 2, []
@@ -129,18 +132,21 @@ def add_cube(scene: bpy.types.Scene, place: np.ndarray, side: float, floor: Floo
     cube = _object(scene, "Test cube", mesh, frame @ Matrix.Rotation(0.45, 4, "Z"))
     bevel = cube.modifiers.new("Bevel", "BEVEL")
     bevel.width, bevel.segments = 0.03 * side, 3
-    ground = bpy.data.meshes.new("Shadow floor")
-    reach = 4 * side
-    ground.from_pydata(
-        [(-reach, -reach, 0), (reach, -reach, 0), (reach, reach, 0), (-reach, reach, 0)], [], [(0, 1, 2, 3)]
-    )
-    _object(scene, "Shadow floor", ground, frame).is_shadow_catcher = True
+    if catches_shadow:
+        _add_shadow_floor(scene, frame, 4 * side)
     sun = bpy.data.lights.new("Demo sun", "SUN")
     sun.energy, sun.angle, sun.color = 2.3, 0.02, (1.0, 0.88, 0.72)
     direction = Vector((0.29, 0.71, -0.64))
     turn = direction.to_track_quat("-Z", "Y").to_matrix().to_4x4()
     _object(scene, "Demo sun", sun, frame @ turn)
     return cube
+
+
+def _add_shadow_floor(scene: bpy.types.Scene, frame: Matrix, reach: float) -> None:
+    mesh = bpy.data.meshes.new("Shadow floor")
+    corners = [(-reach, -reach, 0), (reach, -reach, 0), (reach, reach, 0), (-reach, reach, 0)]
+    mesh.from_pydata(corners, [], [(0, 1, 2, 3)])
+    _object(scene, "Shadow floor", mesh, frame).is_shadow_catcher = True
 
 
 def _checker(side: float) -> bpy.types.Material:
@@ -197,31 +203,39 @@ def distance_to(points: np.ndarray, poses: list[Matrix]) -> float:
     return float(np.median(np.linalg.norm(points - centre, axis=1)))
 
 
-def add_camera_path(scene: bpy.types.Scene, poses: list[Matrix], reach: float, aspect: float) -> list[bpy.types.Object]:
-    """The way of the camera as a line and up to six of its poses as pyramids of length reach."""
+def camera_rims(poses: list[Matrix], reach: float, aspect: float) -> np.ndarray:
+    """What each camera sees at distance reach: four corners, (n, 4, 3)."""
+    half = 0.5 * reach
+    corners = [Vector((x * half, y * half / aspect, -reach)) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    return np.array([[pose @ corner for corner in corners] for pose in poses])
+
+
+def add_camera_path(
+    scene: bpy.types.Scene, poses: list[Matrix], reach: float, aspect: float, is_video: bool
+) -> list[bpy.types.Object]:
+    """Cameras as pyramids of length reach: of a video up to six and its way as a line, of photos all."""
     centres = np.array([pose.translation for pose in poses])
-    across = 0.5 * reach
-    corners = [Vector((x * across, y * across / aspect, -reach)) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    shown = {round(i) for i in np.linspace(0, len(poses) - 1, 6)} if is_video else range(len(poses))
     lines = []
-    for index in sorted({round(i) for i in np.linspace(0, len(poses) - 1, min(6, len(poses)))}):
-        apex = np.array(poses[index].translation)
-        rim = [np.array(poses[index] @ corner) for corner in corners]
+    for apex, rim in zip(centres[list(shown)], camera_rims(poses, reach, aspect)[list(shown)]):
         lines.append(np.array([*rim, rim[0]]))
         lines += [np.array([apex, corner]) for corner in rim]
     pyramids = _wire(scene, "Camera frames", lines, 0.008 * reach, _glow("Camera frames", (0.16, 0.45, 0.9)))
-    if len(centres) < 2:
+    if not is_video:
         return [pyramids]
     return [_wire(scene, "Camera path", [centres], 0.025 * reach, _glow("Camera path", (1.0, 0.3, 0.04))), pyramids]
 
 
 def add_outside_view(
-    scene: bpy.types.Scene, points: np.ndarray, poses: list[Matrix], up: np.ndarray, aspect: float
+    scene: bpy.types.Scene, points: np.ndarray, poses: list[Matrix], rims: np.ndarray, aspect: float
 ) -> bpy.types.Object:
-    """A camera that sees the cloud and the camera's way from above, behind and beside."""
-    centres = np.array([pose.translation for pose in poses])
-    low, high = np.percentile(points, (3, 97), axis=0) if len(points) else (centres.min(0), centres.max(0))
-    core = points[((points >= low) & (points <= high)).all(axis=1)] if len(points) else centres
-    subject = np.concatenate([core[:: max(1, len(core) // 4000)], centres])
+    """A camera that sees most of the cloud and all cameras (with their rims) from above, behind and beside."""
+    up = np.array([0.0, 0.0, 1.0])
+    subject = np.concatenate([rims.reshape(-1, 3), [pose.translation for pose in poses]])
+    if len(points):
+        low, high = np.percentile(points, (3, 97), axis=0)
+        core = points[((points >= low) & (points <= high)).all(axis=1)]
+        subject = np.concatenate([subject, core[:: max(1, len(core) // 4000)]])
     forward = np.mean([-np.array(pose.to_3x3().col[2]) for pose in poses], axis=0)
     frame = np.array(_frame_on(subject.mean(axis=0), up, forward).to_3x3())
     direction = frame @ np.array([-0.62, 0.9, -0.68])
@@ -237,7 +251,7 @@ def add_outside_view(
     distance = float(np.max(off.max(axis=1) / half + local[:, 2])) * 1.03
     eye = subject.mean(axis=0) + turn @ np.array([*middle, distance])
     camera.matrix_world = Matrix.Translation(eye) @ Matrix(turn.tolist()).to_4x4()
-    data.clip_end = max(1000.0, 20 * distance)
+    data.clip_start, data.clip_end = 0.001 * distance, 20 * distance
     return camera
 
 
