@@ -161,7 +161,7 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
         step=10000,
     )
     match_scene: bpy.props.BoolProperty(
-        name="Match Scene to Footage",
+        name="Match Scene",
         description="Set resolution, frame rate and frame range of the scene, and its active camera",
         default=True,
     )

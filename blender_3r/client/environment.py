@@ -24,7 +24,7 @@ MARKER = "installed.json"
 
 @dataclass(frozen=True)
 class Status:
-    """Whether the engine can be started. python: its interpreter where it can.
+    """Whether the engine can be started. python: its interpreter where it can. is_own: the user's, not installed here.
 
     state: "ready", "missing" (to be installed), "outdated" (to be installed anew), "wrong" (a preference is wrong).
     text: a sentence for the panel.
@@ -33,6 +33,7 @@ class Status:
     state: str
     text: str
     python: Path | None = None
+    is_own: bool = False
 
 
 def data_folder() -> Path:
@@ -83,7 +84,7 @@ def find_engine(engine_python: str, engine_folder: Path, requirements: Path = RE
         python = Path(engine_python)
         if not python.is_file():
             return Status("wrong", f"The preferences name an engine Python that is not there: {python}.")
-        return Status("ready", f"Uses {python}.", python)
+        return Status("ready", f"Uses {python}.", python, is_own=True)
     environment = environment_folder(engine_folder)
     python = python_of(environment)
     marker = read_marker(environment)

@@ -51,7 +51,8 @@ def delivery_of(settings: THREER_PG_settings) -> Delivery:
         result = build_job(scene, data, options)
         shown = len(result.points.data.vertices) if result.points else 0
         if is_final and session.job.state.summary.get("points", 0) > shown > 0:
-            return [*result.warnings, f"{shown:,} of the points are in the scene: Point Budget allows more."]
+            count = f"{shown:,}".replace(",", " ")
+            return [*result.warnings, f"{count} of the points are in the scene: Point Budget allows more."]
         return result.warnings
 
     return Delivery(read, build)

@@ -75,7 +75,8 @@ class THREER_PT_engine(bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         draw_wrapped(layout, session.engine.text, icon="CHECKMARK")
-        layout.operator("threer.install_engine", text="Install Again", icon="FILE_REFRESH")
+        if not session.engine.is_own:
+            layout.operator("threer.install_engine", text="Install Again", icon="FILE_REFRESH")
         layout.operator("preferences.addon_show", text="Preferences", icon="PREFERENCES").module = PACKAGE
 
 

@@ -69,6 +69,8 @@ class THREER_PT_result(_Options, bpy.types.Panel):
         column = self.column(context)
         column.prop(settings, "dense")
         column.prop(settings, "points", text="Point Budget")
+        if settings.points == 0:
+            column.label(text="0: the quality decides")
         column.prop(settings, "match_scene")
 
 

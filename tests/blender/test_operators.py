@@ -244,7 +244,7 @@ def test_the_point_budget(threer, tmp_path):
     bpy.ops.threer.reconstruct()
     shown = len(bpy.data.objects["courtyard Points"].data.vertices)
     assert 0 < shown <= 500
-    assert session.notes == [f"{shown:,} of the points are in the scene: Point Budget allows more."]
+    assert session.notes == [f"{shown} of the points are in the scene: Point Budget allows more."]
 
 
 def test_again_updates_what_is_there(threer, tmp_path):
