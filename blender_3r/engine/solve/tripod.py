@@ -195,10 +195,16 @@ def _zoom_curve(pairs: FramePairs, cameras: Cameras) -> np.ndarray:
 
 
 def solve_tripod(
-    observations: Observations, cameras: Cameras, motion: Motion, lens: str = "auto", threshold_px: float = 2.5
+    observations: Observations,
+    cameras: Cameras,
+    motion: Motion,
+    lens: str = "auto",
+    threshold_px: float = 2.5,
+    distortion: int = 1,
 ) -> BundleResult:
     """Rotations, focal and k1 of a camera that only turns; all positions are zero.
 
+    distortion: 1 to refine k1 where the tracks call for it, 0 to keep the distortion of `cameras`.
     lens: "auto", "shared", "zoom" or "fixed" (the focal of `cameras` holds). The result's points (p, 3) are unit
     directions, seen from the origin. Frames that share no tracks with those before have nan poses. With motion.kind
     "static" all poses are the identity, the focal is that of `cameras` and its deviation infinite.
@@ -214,10 +220,10 @@ def solve_tripod(
     zooms = np.ptp(np.log(start.focal)) > np.log(ZOOM_FACTOR)
     if lens == "auto":
         lens = "zoom" if zooms else "shared"
-    options = BundleOptions(lens=lens, rotation_only=True, loss="cauchy", scale_px=0.5)
+    options = BundleOptions(lens=lens, distortion=distortion, rotation_only=True, loss="cauchy", scale_px=0.5)
     thresholds = (4 * threshold_px, 2 * threshold_px, threshold_px)
     result = refine(observations, start, directions, options, None, thresholds, 0.0)
-    if not needs_distortion(observations, result, options):
+    if distortion and not needs_distortion(observations, result, options):
         plain = result.cameras.copy()
         plain.distortion[:] = cameras.distortion
         result = refine(observations, plain, result.points, replace(options, distortion=0), None, (threshold_px,), 0.0)
