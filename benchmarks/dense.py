@@ -67,6 +67,7 @@ def run(folder: Path, options: argparse.Namespace) -> str:
     cameras = reference
     if options.cameras:
         cameras = Reconstruction.from_json(json.loads(options.cameras.read_text()))
+        cameras = replace(cameras, kind=reference.kind)
     points = np.load(options.points) if options.points else None
     frames = open_source(source_of(folder))
     scale = world_scale(cameras, reference)

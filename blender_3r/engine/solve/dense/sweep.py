@@ -14,8 +14,9 @@ WINDOW = (5, 5)
 # Variance (grey levels squared) below which a window counts as noise: correlation fades out instead of amplifying it.
 NOISE_VARIANCE = 2.0
 UNSEEN = 255
-# Share of the cost that is difference in detail, and the difference (grey levels) that counts as total.
-DETAIL_SHARE = np.float32(0.35)
+# The part of the cost that is difference in detail, and the difference (grey levels) that counts as complete.
+DETAIL_COST = np.float32(0.35 * COST_MAX)
+CORRELATION_COST = COST_MAX - DETAIL_COST
 DETAIL_LIMIT = np.float32(25)
 # A point nearer to the source than this share of its depth in the view counts as behind the source.
 MIN_DEPTH_RATIO = 0.02
@@ -60,7 +61,7 @@ class Correlator:
         self.mean = cv2.blur(reference, WINDOW)
         self.detail = reference - self.mean
         variance = np.maximum(cv2.blur(reference * reference, WINDOW) - self.mean * self.mean, 0)
-        self.weight = -(1 - DETAIL_SHARE) * COST_MAX / np.sqrt(variance + NOISE_VARIANCE)
+        self.weight = -CORRELATION_COST / np.sqrt(variance + NOISE_VARIANCE)
 
     def cost(self, warped: np.ndarray) -> np.ndarray:
         """(h, w) uint8: 0 for the same, COST_MAX for nothing in common, UNSEEN where warped == 0."""
@@ -71,7 +72,7 @@ class Correlator:
         detail -= self.detail
         np.abs(detail, out=detail)
         np.minimum(detail, DETAIL_LIMIT, out=detail)
-        detail *= DETAIL_SHARE * COST_MAX / DETAIL_LIMIT
+        detail *= DETAIL_COST / DETAIL_LIMIT
         covariance -= mean * self.mean
         mean *= mean
         variance -= mean
@@ -80,8 +81,8 @@ class Correlator:
         np.sqrt(variance, out=variance)
         covariance *= self.weight
         covariance /= variance
-        covariance += (1 - DETAIL_SHARE) * COST_MAX
-        np.clip(covariance, 0, (1 - DETAIL_SHARE) * COST_MAX, out=covariance)
+        covariance += CORRELATION_COST
+        np.clip(covariance, 0, CORRELATION_COST, out=covariance)
         covariance += detail
         cost = covariance.astype(np.uint8)
         cost[warped == 0] = UNSEEN
@@ -127,10 +128,11 @@ def _mean_of_better_half(costs: list[np.ndarray]) -> np.ndarray:
     seen = np.zeros(costs[0].shape, dtype=np.uint8)
     for cost in costs:
         seen += cost != UNSEEN
-    total = best[0].astype(np.uint16)
-    count = np.ones_like(seen)
+    total = best[0].astype(np.float32)
+    count = np.ones(total.shape, dtype=np.float32)
     for rank in range(1, keep):
-        used = (seen > 2 * rank).view(np.uint8)
+        used = seen > 2 * rank
         total += best[rank] * used
         count += used
-    return np.minimum(total // count, COST_MAX).astype(np.uint8)
+    total /= count
+    return np.minimum(total, COST_MAX).astype(np.uint8)
