@@ -28,7 +28,7 @@ from ..solve.photos import PhotoSettings, solve_photos
 from ..solve.solution import Solution
 from ..solve.tracks import track_video
 from ..solve.tripod import classify_motion, solve_tripod
-from ..solve.video import VideoSettings, solve_video
+from ..solve.video import GUESSED_FOCAL, VideoSettings, solve_video
 from .base import CamerasSolved, Context, Event, MethodInfo, Progress, ViewReady, run_reporting
 from .sparse_cloud import sparse_cloud
 
@@ -40,7 +40,6 @@ INFO = MethodInfo(
 )
 
 FOCAL_CHECKS = ("focal firmness", "focal stability", "lens")
-GUESSED_FOCAL = 1.2  # in units of the long side, where nothing is known: about 43 mm on full frame
 
 
 @dataclass(frozen=True)

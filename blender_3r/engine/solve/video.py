@@ -7,7 +7,7 @@ the lens zooms; the frames between are placed by the points they see, and all ar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..geometry.cameras import Cameras, Observations
 from ..geometry.resection import resect_missing
 from ..geometry.triangulation import triangulate_tracks
 from ..reconstruction import Check
-from .bundle import BundleOptions, BundleResult, adjust, refine
+from .bundle import BundleOptions, BundleResult, needs_distortion, refine, zoom_evidence
 from .checks import MAX_K1
 from .keyframes import choose_keyframes, match_keyframes
 from .mapping import LensModel, MatchDatabase, MatchGraph
@@ -25,9 +25,8 @@ from .tracks import FramePairs
 
 LOSS_PX = 0.5  # where the robust loss turns from square to less
 SMOOTHNESS = 1e5  # weight on the second difference of log focal of a zooming lens
-# A lens zooms if freeing the focal of every frame spreads it by more than this (log), and by that lowers the error.
-ZOOM_SPREAD = 0.03
-ZOOM_GAIN = 0.93
+FAR_ZOOM = 0.25  # relative span of the focals
+GUESSED_FOCAL = 1.2  # in units of the long side: about 43 mm on full frame
 STABLE_FOCAL = 0.03  # two ways of solving must agree to this
 MIN_SUPPORT = 20  # kept observations a frame needs for its pose to count
 
@@ -124,15 +123,18 @@ class _KeyframeSolver:
 
     def solve(self) -> _Start:
         """The best of what the mappers give under the lens models asked for."""
-        zooms = self.settings.lens == "zoom" and not self.lenses.focal_known
-        lenses = self.lenses.per_frame() if zooms else self.lenses
-        lens = "zoom" if zooms else "fixed" if self.lenses.focal_known else "shared"
-        start = self._map(lenses, lens)
-        if self.settings.lens == "auto" and lens == "shared":
-            start = self._try_zoom(start)
+        if self.lenses.focal_known:
+            start = self._map(self.lenses, "fixed")
+        elif self.settings.lens == "zoom":
+            start = self._map(self.lenses.per_frame(), "zoom")
+        else:
+            start = self._map_unknown_focal()
+            if start is not None and self.settings.lens == "auto":
+                start = self._try_zoom(start)
         if start is None or start.is_doubtful(len(self.graph.frames)):
             self.settings.on_stage("Solving key frames one after the other", 0.5)
-            other = self._map(lenses, lens, globally=False)
+            lens = "fixed" if self.lenses.focal_known else "shared"
+            other = self._map(self.lenses, lens, globally=False)
             start = max((s for s in (start, other) if s is not None), key=_Start.score, default=None)
         if start is None:
             raise EngineError(
@@ -142,74 +144,82 @@ class _KeyframeSolver:
             )
         return start
 
+    def _map_unknown_focal(self) -> _Start | None:
+        """Map twice: with focals from the pairs' own geometry, and with a guessed focal that is freed afterwards.
+
+        On a straight drive the first way can end at three times the true focal with a tiny error. Where the two ways
+        disagree the footage does not firmly hold the focal, and the user must know.
+        """
+        first = self._map(self.lenses, "shared")
+        second = self._map_with_guess()
+        found = [start for start in (first, second) if start is not None]
+        if len(found) == 2:
+            self.focals = (first.focal(), second.focal())
+        return max(found, key=_Start.score, default=None)
+
     def _map(self, lenses: LensModel, lens: str, globally: bool = True) -> _Start | None:
         """Map and refine under one lens model."""
-        settings = self.settings
-        settings.on_stage("Matching key frames", 0.0)
-        with MatchDatabase(self.graph, lenses, settings.threads, settings.check_cancelled) as database:
-            types = database.verified()[1]
-            self.pair_types = self.pair_types or types
-            settings.log(f"pair types: {types}")
-            settings.on_stage("Solving key frames", 0.1)
-            mapping = database.map_globally() if globally else database.map_incrementally()
-        start = None
-        if mapping is not None and mapping.solved_count >= 2:
-            start = self._refine(share_lens(mapping.cameras, self.lenses), lens)
+        cameras = self._mapped(lenses, globally)
+        start = None if cameras is None else self._refine(cameras, lens)
         self._log("global" if globally else "incremental", lens, start)
         return start
 
-    def _refine(self, cameras: Cameras, lens: str) -> _Start | None:
+    def _map_with_guess(self) -> _Start | None:
+        guess = self.lenses if self.lenses.focal_measured else self.lenses.with_focal(GUESSED_FOCAL)
+        cameras = self._mapped(replace(guess, focal_known=True, distortion_known=True), True)
+        start = None if cameras is None else self._refine(cameras, "shared", distortion=0, thresholds_px=(8.0,))
+        if start is not None and not self.lenses.distortion_known:
+            start = self._refine(start.bundle.cameras, "shared", thresholds_px=(4.0, 2.5))
+        self._log("global, from a guessed focal,", "shared", start)
+        return start
+
+    def _mapped(self, lenses: LensModel, globally: bool) -> Cameras | None:
+        settings = self.settings
+        settings.on_stage("Matching key frames", 0.0)
+        with MatchDatabase(self.graph, lenses, settings.threads, settings.check_cancelled) as database:
+            self.pair_types = self.pair_types or database.verified()[1]
+            settings.on_stage("Solving key frames", 0.1)
+            mapping = database.map_globally() if globally else database.map_incrementally()
+        if mapping is None or mapping.solved_count < 2:
+            return None
+        return share_lens(mapping.cameras, self.lenses)
+
+    def _refine(
+        self,
+        cameras: Cameras,
+        lens: str,
+        distortion: int = 1,
+        thresholds_px: tuple[float, ...] = (8.0, 4.0, 2.5),
+    ) -> _Start | None:
         """Key frames refined from these cameras; None when nothing fits."""
         self.settings.check_cancelled()
         points = triangulate_tracks(self.observations, cameras, int(self.observations.track.max()) + 1)
-        distortion = 0 if self.lenses.distortion_known else 1
-        options = BundleOptions(lens=lens, distortion=distortion, scale_px=LOSS_PX, smoothness=SMOOTHNESS)
+        distortion = 0 if self.lenses.distortion_known else distortion
+        options = bundle_options(lens, distortion)
         try:
-            return _Start(refine(self.observations, cameras, points, options, self.lenses.group), lens, distortion)
+            bundle = refine(self.observations, cameras, points, options, self.lenses.group, thresholds_px)
         except ValueError as error:
             self.settings.log(f"nothing to refine: {error}")
             return None
+        return _Start(bundle, lens, distortion)
 
-    def _try_zoom(self, start: _Start | None) -> _Start | None:
+    def _try_zoom(self, start: _Start) -> _Start:
         """A zooming lens solved as a fixed one can fit to 0.7 px with the camera path bent; so ask what a free focal
-        per frame would do, and map again with it if it makes use of that freedom. The other map is also a second
-        opinion on a fixed lens: where it leads to another focal, the focal is not to be relied on."""
+        per frame would do, and where it makes use of that freedom, solve with it."""
         settings = self.settings
         settings.on_stage("Checking for zoom", 0.45)
-        if start is not None:
-            spread = self._freed_focal_spread(start)
-            settings.log(f"focal freed per frame spreads by {100 * spread:.1f} %")
-            if spread < ZOOM_SPREAD:
-                return start
-        zoom = self._map(self.lenses.per_frame(), "zoom")
-        if zoom is None or (start is not None and zoom.solved_count < start.solved_count):
-            return start
-        fixed = self._refine(_with_median_focal(zoom.bundle.cameras), "shared")
-        self._log("per-frame", "shared", fixed)
-        if start is None or (fixed is not None and fixed.score() > start.score()):
-            if start is not None:
-                self.focals = (start.focal(), fixed.focal())
-            start = fixed
-        if start is None:
-            return zoom
-        spread = _focal_spread(zoom.bundle.cameras)
-        zooms = zoom.typical_error() < ZOOM_GAIN * start.typical_error() and spread > ZOOM_SPREAD
-        if zooms:
-            self.focals = None
+        evidence = zoom_evidence(self.observations, start.bundle, bundle_options("shared", start.distortion))
         settings.log(
-            f"fixed lens: {start.typical_error():.3f} px; zoom: {zoom.typical_error():.3f} px, "
-            f"focal spreads by {100 * spread:.1f} %: {'it zooms' if zooms else 'it does not zoom'}"
+            f"one focal per frame: cost {100 * evidence.gain:.1f} % lower, focal spans {100 * evidence.span:.1f} %: "
+            f"{'it zooms' if evidence.is_zoom else 'it does not zoom'}"
         )
-        return zoom if zooms else start
-
-    def _freed_focal_spread(self, start: _Start) -> float:
-        options = BundleOptions(
-            lens="zoom", distortion=start.distortion, scale_px=LOSS_PX, smoothness=10.0, max_iterations=6
-        )
-        bundle = start.bundle
-        some = self.observations.track % 2 == 0  # half of the tracks tell as much
-        freed = adjust(self.observations[some & bundle.kept], bundle.cameras, bundle.points, options)
-        return _focal_spread(freed.cameras)
+        if not evidence.is_zoom:
+            return start
+        self.focals = None
+        found = [self._refine(evidence.result.cameras, "zoom")]
+        if evidence.span > FAR_ZOOM:  # a path bent that far may not unbend by refining alone
+            found.append(self._map(self.lenses.per_frame(), "zoom"))
+        return min((zoom for zoom in found if zoom is not None), key=_Start.typical_error, default=start)
 
     def _log(self, mapper: str, lens: str, start: _Start | None) -> None:
         if start is None:
@@ -223,16 +233,9 @@ class _KeyframeSolver:
         )
 
 
-def _focal_spread(cameras: Cameras) -> float:
-    """Range of log focal over the solved cameras, the outermost twentieths left out."""
-    low, high = np.percentile(np.log(cameras.focal[cameras.solved]), [5, 95])
-    return float(high - low)
-
-
-def _with_median_focal(cameras: Cameras) -> Cameras:
-    fixed = cameras.copy()
-    fixed.focal[:] = np.exp(np.median(np.log(cameras.focal[cameras.solved])))
-    return fixed
+def bundle_options(lens: str, distortion: int) -> BundleOptions:
+    """How footage is refined: moving things and slipped tracks are many, so the loss lets go of them early."""
+    return BundleOptions(lens=lens, distortion=distortion, loss="cauchy", scale_px=LOSS_PX, smoothness=SMOOTHNESS)
 
 
 def _complete(observations: Observations, start: _Start, settings: VideoSettings) -> Solution:
@@ -245,11 +248,18 @@ def _complete(observations: Observations, start: _Start, settings: VideoSettings
     points = triangulate_tracks(observations, cameras, count)
     cameras = resect_missing(observations, cameras, points)
     settings.check_cancelled()
-    settings.on_stage("Refining all cameras", 0.75)
-    options = BundleOptions(lens=start.lens, distortion=start.distortion, scale_px=LOSS_PX, smoothness=SMOOTHNESS)
+    settings.on_stage("Refining all cameras", 0.7)
+    options = bundle_options(start.lens, start.distortion)
     points = triangulate_tracks(observations, cameras, count)
     bundle = refine(observations, cameras, points, options, thresholds_px=(2.5,))
     settings.check_cancelled()
+    if start.distortion and not needs_distortion(observations, bundle, options):
+        settings.on_stage("Refining without distortion", 0.9)
+        settings.log("the lens shows no distortion")
+        plain = bundle.cameras.copy()
+        plain.distortion[:] = 0.0
+        options = replace(options, distortion=0)
+        bundle = refine(observations, plain, bundle.points, options, thresholds_px=(2.5,))
     solution = Solution.from_bundle(bundle, observations, "zoom" if start.lens == "zoom" else "shared")
     weak = solution.support() < MIN_SUPPORT
     solution.cameras.world_from_camera[weak] = np.nan
