@@ -177,11 +177,16 @@ class _Reporter:
 
     def __init__(self, context: Context, report: Callable[[Event], None], share: float) -> None:
         self.context, self._report, self._share = context, report, share
+        self._highest = 0.0
 
     def stage(self, stage: str, part: float, done: int = 0, total: int = 0) -> None:
-        """part: how much of the camera solve is done, 0..1. Raises Cancelled."""
+        """part: how much of the camera solve is done, 0..1; never falls, even when a stage is gone through again.
+
+        Raises Cancelled.
+        """
         self.context.check_cancelled()
-        self._report(Progress(stage, done, total, self._share * part))
+        self._highest = max(self._highest, part)
+        self._report(Progress(stage, done, total, self._share * self._highest))
 
     def counted(self, stage: str, start: float, end: float, total: int) -> Callable[[int], None]:
         """A callback that takes how many of total are done and reports from part start to end."""
