@@ -14,7 +14,7 @@ from .sweep import MIN_DEPTH_RATIO, Projector, cost_volume
 
 SMALL_JUMP = 14
 LARGE_JUMP = 95
-PLANE_STEP = 0.7  # pixels a typical source moves from plane to plane
+PLANE_STEP = 0.9  # pixels a typical source moves from plane to plane
 # Grey levels per pixel at which the penalty of a depth edge has halved.
 EDGE_GRADIENT = 16.0
 
@@ -53,7 +53,7 @@ def sweep_depth(
 
 
 def plane_count(reference: Picture, sources: list[Picture], depth_range: tuple[float, float], most: int) -> int:
-    """Planes so that a typical source moves by about a pixel from one to the next, between 32 and most."""
+    """Planes so that a typical source moves by PLANE_STEP pixels from one to the next, between 32 and most."""
     moved = []
     for source in sources:
         projector = Projector(reference, source)

@@ -38,7 +38,7 @@ class DenseSettings:
 
     max_side: int = 512
     sources: int = 6
-    planes: int = 128
+    planes: int = 112
     partners: int = 6
     threads: int = 2
 
