@@ -42,7 +42,7 @@ DISTORTION_GAIN = 0.003
 # 0.004 on rendered and driven shots, 0.027 and 0.07 on hand-held footage of people running; with a zoom of 10 % from
 # 0.04 and 0.09, of 60 % 0.27 and more.
 ZOOM_GAIN = 0.04
-ZOOM_SPAN = 0.03
+ZOOM_SPAN = 0.05
 
 
 @dataclass

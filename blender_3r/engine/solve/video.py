@@ -169,7 +169,7 @@ class _KeyframeSolver:
         cameras = self._mapped(replace(guess, focal_known=True, distortion_known=True), True)
         start = None if cameras is None else self._refine(cameras, "shared", distortion=0, thresholds_px=(8.0,))
         if start is not None and not self.lenses.distortion_known:
-            start = self._refine(start.bundle.cameras, "shared", thresholds_px=(4.0, 2.5))
+            start = self._refine(start.bundle.cameras, "shared", thresholds_px=(2.5,))
         self._log("global, from a guessed focal,", "shared", start)
         return start
 
@@ -189,7 +189,7 @@ class _KeyframeSolver:
         cameras: Cameras,
         lens: str,
         distortion: int = 1,
-        thresholds_px: tuple[float, ...] = (8.0, 4.0, 2.5),
+        thresholds_px: tuple[float, ...] = (8.0, 2.5),
     ) -> _Start | None:
         """Key frames refined from these cameras; None when nothing fits."""
         self.settings.check_cancelled()
