@@ -84,7 +84,9 @@ def write_report(rows: Sequence[Row], facts: dict[str, Any]) -> str:
     verdicts = [(row.case.id, *verdict) for row in rows if row.method == OURS for verdict in row.verdicts()]
     verdicts += time_verdicts(rows)
     reached = sum(verdict[3] for verdict in verdicts)
-    parts = [PREAMBLE.format(reached=reached, total=len(verdicts), **facts), _bars(verdicts)]
+    parts = [PREAMBLE.format(reached=reached, total=len(verdicts), **facts)]
+    if verdicts:
+        parts.append(_bars(verdicts))
     for table, (title, columns) in TABLES.items():
         chosen = [row for row in rows if row.case.table == table]
         if chosen:
