@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -57,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write(out, write_report(done, {**facts, "finished": f"{facts['finished']}, {busy()} at the end"}))
     print(f"Wrote {out}")
     return 0 if all_reached(rows) else 1
+
+
+def _on_terminate(*_: object) -> None:
+    """Ended from outside, end what is running too: it is in a process group of its own."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def plan(cases: Sequence[Case], methods: Sequence[str]) -> list[Row]:
@@ -125,4 +131,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _on_terminate)
     sys.exit(main())

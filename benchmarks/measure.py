@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import signal
@@ -63,14 +64,14 @@ def run_measured(command: Sequence[str | Path], folder: Path, limit_s: float, cw
 
         def expire() -> None:
             expired.set()
-            os.killpg(process.pid, signal.SIGKILL)
+            _end(process)
 
         timer = threading.Timer(limit_s, expire)
         timer.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            _end(process)
             process.wait()
             raise
         finally:
@@ -86,6 +87,12 @@ def run_measured(command: Sequence[str | Path], folder: Path, limit_s: float, cw
         _tail(folder / "stdout.txt"),
         _tail(folder / "stderr.txt"),
     )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """A process and its children, at once."""
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _tail(path: Path) -> str:
