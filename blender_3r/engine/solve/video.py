@@ -7,6 +7,7 @@ the lens zooms; the frames between are placed by the points they see, and all ar
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,6 +84,7 @@ class _Start:
     """Refined key frames: bundle over observations of the key frames alone."""
 
     bundle: BundleResult
+    observations: Observations
     lens: str  # "shared", "zoom" or "fixed"
     distortion: int
 
@@ -150,8 +152,9 @@ class _KeyframeSolver:
         On a straight drive the first way can end at three times the true focal with a tiny error. Where the two ways
         disagree the footage does not firmly hold the focal, and the user must know.
         """
-        first = self._map(self.lenses, "shared")
-        second = self._map_with_guess()
+        with ThreadPoolExecutor(2) as pool:  # the mappers leave cores idle for much of their time
+            both = [pool.submit(self._map, self.lenses, "shared"), pool.submit(self._map_with_guess)]
+            first, second = (future.result() for future in both)
         found = [start for start in (first, second) if start is not None]
         if len(found) == 2:
             self.focals = (first.focal(), second.focal())
@@ -177,7 +180,8 @@ class _KeyframeSolver:
         settings = self.settings
         settings.on_stage("Matching key frames", 0.0)
         with MatchDatabase(self.graph, lenses, settings.threads, settings.check_cancelled) as database:
-            self.pair_types = self.pair_types or database.verified()[1]
+            if not lenses.distortion_known or self.lenses.distortion_known:  # types under a guess tell nothing
+                self.pair_types = self.pair_types or database.verified()[1]
             settings.on_stage("Solving key frames", 0.1)
             mapping = database.map_globally() if globally else database.map_incrementally()
         if mapping is None or mapping.solved_count < 2:
@@ -201,7 +205,7 @@ class _KeyframeSolver:
         except ValueError as error:
             self.settings.log(f"nothing to refine: {error}")
             return None
-        return _Start(bundle, lens, distortion)
+        return _Start(bundle, self.observations, lens, distortion)
 
     def _try_zoom(self, start: _Start) -> _Start:
         """A zooming lens solved as a fixed one can fit to 0.7 px with the camera path bent; so ask what a free focal
@@ -249,17 +253,15 @@ def _complete(observations: Observations, start: _Start, settings: VideoSettings
     cameras = resect_missing(observations, cameras, points)
     settings.check_cancelled()
     settings.on_stage("Refining all cameras", 0.7)
-    options = bundle_options(start.lens, start.distortion)
+    distortion = start.distortion
+    if distortion and not needs_distortion(start.observations, start.bundle, bundle_options(start.lens, distortion)):
+        settings.log("the lens shows no distortion")
+        cameras.distortion[:] = 0.0
+        distortion = 0
+    options = bundle_options(start.lens, distortion)
     points = triangulate_tracks(observations, cameras, count)
     bundle = refine(observations, cameras, points, options, thresholds_px=(2.5,))
     settings.check_cancelled()
-    if start.distortion and not needs_distortion(observations, bundle, options):
-        settings.on_stage("Refining without distortion", 0.9)
-        settings.log("the lens shows no distortion")
-        plain = bundle.cameras.copy()
-        plain.distortion[:] = 0.0
-        options = replace(options, distortion=0)
-        bundle = refine(observations, plain, bundle.points, options, thresholds_px=(2.5,))
     solution = Solution.from_bundle(bundle, observations, "zoom" if start.lens == "zoom" else "shared")
     weak = solution.support() < MIN_SUPPORT
     solution.cameras.world_from_camera[weak] = np.nan
