@@ -11,6 +11,7 @@ from walk import FOCAL, path_error, walk
 from blender_3r.engine.errors import Cancelled, EngineError
 from blender_3r.engine.geometry.cameras import Observations
 from blender_3r.engine.geometry.rotations import rotation_from_vector
+from blender_3r.engine.solve import video
 from blender_3r.engine.solve.checks import check_solution, track_pairs
 from blender_3r.engine.solve.keyframes import match_keyframes
 from blender_3r.engine.solve.mapping import MatchDatabase, MatchGraph, run_cancellable
@@ -85,6 +86,15 @@ def test_footage_is_solved_in_every_frame(shot, solved):
     assert np.allclose(solved.cameras.focal, FOCAL, rtol=0.005)
     assert solved.mean_error_px < 0.4
     assert all(check.passed for check in solved.checks)
+
+
+def test_a_long_shot_is_solved_without_one_huge_refinement(shot, monkeypatch):
+    monkeypatch.setattr(video, "MAX_JOINT_FRAMES", 10)
+    solution = solve_video(shot.observations, shot.lenses(), VideoSettings())
+    assert solution.cameras.solved.all()
+    assert path_error(solution.cameras, shot.cameras) < 0.004
+    assert solution.mean_error_px < 0.5
+    assert solution.kept.mean() > 0.9
 
 
 def test_a_zoom_is_found_without_being_told():

@@ -17,7 +17,7 @@ from ..geometry.cameras import Cameras, Observations
 from ..geometry.resection import resect_missing
 from ..geometry.triangulation import triangulate_tracks
 from ..reconstruction import Check
-from .bundle import BundleOptions, BundleResult, needs_distortion, refine, zoom_evidence
+from .bundle import BundleOptions, BundleResult, needs_distortion, refine, residuals, select, zoom_evidence
 from .checks import MAX_K1
 from .keyframes import choose_keyframes, match_keyframes
 from .mapping import LensModel, MatchDatabase, MatchGraph
@@ -29,6 +29,8 @@ SMOOTHNESS = 1e5  # weight on the second difference of log focal of a zooming le
 FAR_ZOOM = 0.25  # relative span of the focals
 GUESSED_FOCAL = 1.2  # in units of the long side: about 43 mm on full frame
 STABLE_FOCAL = 0.03  # two ways of solving must agree to this
+MAX_JOINT_FRAMES = 400  # refined together at most
+KEEP_PX = 2.5  # observations farther off do not count
 MIN_SUPPORT = 20  # kept observations a frame needs for its pose to count
 
 
@@ -252,6 +254,9 @@ def _complete(observations: Observations, start: _Start, settings: VideoSettings
     points = triangulate_tracks(observations, cameras, count)
     cameras = resect_missing(observations, cameras, points)
     settings.check_cancelled()
+    if int(cameras.solved.sum()) > MAX_JOINT_FRAMES:
+        settings.log("the shot is long: frames between key frames keep the place their points give them")
+        return _drop_weak(_placed(observations, cameras, start))
     settings.on_stage("Refining all cameras", 0.7)
     distortion = start.distortion
     if distortion and not needs_distortion(start.observations, start.bundle, bundle_options(start.lens, distortion)):
@@ -260,10 +265,28 @@ def _complete(observations: Observations, start: _Start, settings: VideoSettings
         distortion = 0
     options = bundle_options(start.lens, distortion)
     points = triangulate_tracks(observations, cameras, count)
-    bundle = refine(observations, cameras, points, options, thresholds_px=(2.5,))
+    bundle = refine(observations, cameras, points, options, thresholds_px=(KEEP_PX,))
     settings.check_cancelled()
     solution = Solution.from_bundle(bundle, observations, "zoom" if start.lens == "zoom" else "shared")
+    return _drop_weak(solution)
+
+
+def _placed(observations: Observations, cameras: Cameras, start: _Start) -> Solution:
+    """The cameras as they are: refined key frames, and frames between them placed one by one.
+
+    The linear system of a joint refinement grows with the square of the frames, its time with the cube.
+    """
+    points = triangulate_tracks(observations, cameras, int(observations.track.max()) + 1, max_error_px=KEEP_PX)
+    error = np.linalg.norm(residuals(observations, cameras, points), axis=1)
+    kept = select(observations, cameras, points, KEEP_PX, 0.5, 3)
+    deviation = start.bundle.focal_log_std[np.isfinite(start.bundle.focal_log_std)]
+    lens = "zoom" if start.lens == "zoom" else "shared"
+    return Solution(cameras, observations, points, error, kept, lens, focal_log_std=float(np.median(deviation)))
+
+
+def _drop_weak(solution: Solution) -> Solution:
+    """The solution without cameras that hardly any observation holds."""
     weak = solution.support() < MIN_SUPPORT
     solution.cameras.world_from_camera[weak] = np.nan
-    solution.kept &= ~weak[observations.frame]
+    solution.kept &= ~weak[solution.observations.frame]
     return solution
