@@ -279,7 +279,7 @@ def _reconstruction(frames: FrameSource, solution: Solution, lenses: LensModel) 
     held = all(check.passed for check in solution.checks if check.name in FOCAL_CHECKS)
     certain = lenses.focal_known or (solution.focal_is_certain and held)
     warnings = list(solution.warnings)
-    if not certain:
+    if not certain and not any("focal length" in warning for warning in warnings):
         warnings.append(
             "The focal length is uncertain: this footage hardly tells it. Give the focal length if you know it."
         )

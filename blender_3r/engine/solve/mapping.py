@@ -20,6 +20,8 @@ from ..geometry.cameras import Cameras, Observations
 from ..reconstruction import Intrinsics
 
 SEED = 1  # RANSAC and the mappers' random starts: the same footage gives the same camera
+MIN_VIEWS_FOR_PRINCIPAL_POINT = 8
+MAX_PRINCIPAL_SHIFT = 0.03  # of the long side; beyond it the principal point stays in the middle
 Value = TypeVar("Value")
 
 
@@ -150,10 +152,14 @@ class MatchDatabase:
         options.mapper.abs_pose_refine_focal_length = not self.lenses.focal_known
         options.mapper.abs_pose_refine_extra_params = not self.lenses.distortion_known
         token = pycolmap.CancellationToken()
-        return self._run(
-            lambda out: pycolmap.incremental_mapping(self.path, out, out, options, cancellation_token=token),
-            token.cancel,
-        )
+
+        def work(out: Path) -> dict[int, pycolmap.Reconstruction]:
+            models = pycolmap.incremental_mapping(self.path, out, out, options, cancellation_token=token)
+            for model in models.values():
+                self._refine_principal_point(model)
+            return models
+
+        return self._run(work, token.cancel)
 
     # -- inside
 
@@ -190,6 +196,25 @@ class MatchDatabase:
         rig = pycolmap.Rig()
         rig.add_ref_sensor(camera.sensor_id)
         return camera.camera_id, database.write_rig(rig)
+
+    def _refine_principal_point(self, model: pycolmap.Reconstruction) -> None:
+        """A focal that is given exactly is worth little beside a principal point that is 5 px off.
+
+        Only with a given focal and many views: otherwise the data hold the principal point too loosely.
+        """
+        loose = not self.lenses.focal_known or self.lenses.distortion_known
+        if loose or model.num_reg_images() < MIN_VIEWS_FOR_PRINCIPAL_POINT:
+            return
+        before = {number: np.array(camera.params) for number, camera in model.cameras.items()}
+        options = pycolmap.BundleAdjustmentOptions()
+        options.print_summary = False
+        options.refine_focal_length = False
+        options.refine_principal_point = True
+        pycolmap.bundle_adjustment(model, options)
+        for number, camera in model.cameras.items():
+            shift = np.abs(camera.params[1:3] - before[number][1:3]) / max(camera.width, camera.height)
+            if shift.max() > MAX_PRINCIPAL_SHIFT:
+                camera.params = before[number]
 
     def _verify(self) -> None:
         options = pycolmap.TwoViewGeometryOptions()
@@ -254,6 +279,7 @@ def _from_colmap(model: pycolmap.Reconstruction, lenses: LensModel) -> Mapping:
         cameras.world_from_camera[frame] = pose
         camera = image.camera
         cameras.focal[frame] = camera.focal_length_x
+        cameras.center[frame] = (camera.principal_point_x, camera.principal_point_y)
         if camera.model.name == "SIMPLE_RADIAL":
             cameras.distortion[frame] = (camera.params[3], 0.0, 0.0, 0.0)
             cameras.aspect[frame] = 1.0

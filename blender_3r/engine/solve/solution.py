@@ -92,4 +92,5 @@ def share_lens(cameras: Cameras, lenses: LensModel) -> Cameras:
         shared.focal[members & ~solved] = np.exp(np.median(np.log(cameras.focal[known])))
         shared.distortion[members] = np.median(cameras.distortion[known], axis=0)
         shared.aspect[members] = np.median(cameras.aspect[known])
+        shared.center[members] = np.median(cameras.center[known], axis=0)
     return shared

@@ -1,8 +1,7 @@
 """Points followed through footage by pyramidal Lucas-Kanade: many, long, sub-pixel.
 
 Detection is spread over a grid of cells and topped up in every frame; each step is checked by tracking it back.
-Plain frame-to-frame tracking gives less sliding than re-aligning to the first patch of a track (measured on the
-rendered shots: benchmarks/RESULTS.md), so there is no anchor step.
+There is no re-alignment to the first patch of a track: with it the solved camera slid more, not less.
 """
 
 from __future__ import annotations

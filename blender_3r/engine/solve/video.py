@@ -17,7 +17,16 @@ from ..geometry.cameras import Cameras, Observations
 from ..geometry.resection import resect_missing
 from ..geometry.triangulation import triangulate_tracks
 from ..reconstruction import Check
-from .bundle import BundleOptions, BundleResult, needs_distortion, refine, residuals, select, zoom_evidence
+from .bundle import (
+    BundleOptions,
+    BundleResult,
+    needs_distortion,
+    refine,
+    residuals,
+    select,
+    spread_tracks,
+    zoom_evidence,
+)
 from .checks import MAX_K1
 from .keyframes import choose_keyframes, match_keyframes
 from .mapping import LensModel, MatchDatabase, MatchGraph
@@ -29,6 +38,7 @@ SMOOTHNESS = 1e5  # weight on the second difference of log focal of a zooming le
 FAR_ZOOM = 0.25  # relative span of the focals
 GUESSED_FOCAL = 1.2  # in units of the long side: about 43 mm on full frame
 STABLE_FOCAL = 0.03  # two ways of solving must agree to this
+KEY_TRACKS = 1200  # for each twenty key frames; all tracks take part in the end
 MAX_JOINT_FRAMES = 400  # refined together at most
 KEEP_PX = 2.5  # observations farther off do not count
 MIN_SUPPORT = 20  # kept observations a frame needs for its pose to count
@@ -121,6 +131,7 @@ class _KeyframeSolver:
         chosen = observations[np.isin(observations.frame, graph.frames)]
         seen = np.bincount(chosen.track)
         chosen = chosen[seen[chosen.track] >= 3]
+        chosen = chosen[spread_tracks(chosen, len(lenses.start), KEY_TRACKS * max(1, len(graph.frames) // 20))]
         self.observations = Observations(chosen.frame, np.unique(chosen.track, return_inverse=True)[1], chosen.xy)
         self.pair_types: dict[str, int] = {}
         self.focals: tuple[float, float] | None = None  # two that two ways of solving led to
