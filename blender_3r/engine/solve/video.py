@@ -41,6 +41,7 @@ STABLE_FOCAL = 0.03  # two ways of solving must agree to this
 KEY_TRACKS = 1200  # for each twenty key frames; all tracks take part in the end
 MAX_JOINT_FRAMES = 400  # refined together at most
 KEEP_PX = 2.5  # observations farther off do not count
+SCORE_TIE = 0.05  # scores this close say nothing
 MIN_SUPPORT = 20  # kept observations a frame needs for its pose to count
 
 
@@ -105,8 +106,8 @@ class _Start:
         return int(self.bundle.cameras.solved.sum())
 
     def score(self) -> float:
-        """Share of all key frame observations that fit within a pixel and a half: more is better."""
-        error = self.bundle.errors_px
+        """Share of the solved frames' observations that fit within a pixel and a half: more is better."""
+        error = self.bundle.errors_px[self.bundle.cameras.solved[self.observations.frame]]
         return float(np.mean(np.where(np.isfinite(error), error, np.inf) < 1.5))
 
     def typical_error(self) -> float:
@@ -133,6 +134,7 @@ class _KeyframeSolver:
         chosen = chosen[seen[chosen.track] >= 3]
         chosen = chosen[spread_tracks(chosen, len(lenses.start), KEY_TRACKS * max(1, len(graph.frames) // 20))]
         self.observations = Observations(chosen.frame, np.unique(chosen.track, return_inverse=True)[1], chosen.xy)
+        self.track_count = int(self.observations.track.max(initial=-1)) + 1
         self.pair_types: dict[str, int] = {}
         self.focals: tuple[float, float] | None = None  # two that two ways of solving led to
 
@@ -168,10 +170,12 @@ class _KeyframeSolver:
         with ThreadPoolExecutor(2) as pool:  # the mappers leave cores idle for much of their time
             both = [pool.submit(self._map, self.lenses, "shared"), pool.submit(self._map_with_guess)]
             first, second = (future.result() for future in both)
-        found = [start for start in (first, second) if start is not None]
-        if len(found) == 2:
+        if first is not None and second is not None:
             self.focals = (first.focal(), second.focal())
-        return max(found, key=_Start.score, default=None)
+        if second is None or (first is not None and first.score() > second.score() - SCORE_TIE):
+            return first
+        points = triangulate_tracks(self.observations, second.bundle.cameras, self.track_count)
+        return self._refine(resect_missing(self.observations, second.bundle.cameras, points), "shared")
 
     def _map(self, lenses: LensModel, lens: str, globally: bool = True) -> _Start | None:
         """Map and refine under one lens model."""
@@ -181,18 +185,20 @@ class _KeyframeSolver:
         return start
 
     def _map_with_guess(self) -> _Start | None:
+        """On every other key frame, which is enough for an opinion."""
         guess = self.lenses if self.lenses.focal_measured else self.lenses.with_focal(GUESSED_FOCAL)
-        cameras = self._mapped(replace(guess, focal_known=True, distortion_known=True), True)
+        graph = self.graph if len(self.graph.frames) < 16 else _every_other(self.graph)
+        cameras = self._mapped(replace(guess, focal_known=True, distortion_known=True), True, graph)
         start = None if cameras is None else self._refine(cameras, "shared", distortion=0, thresholds_px=(8.0,))
         if start is not None and not self.lenses.distortion_known:
             start = self._refine(start.bundle.cameras, "shared", thresholds_px=(2.5,))
         self._log("global, from a guessed focal,", "shared", start)
         return start
 
-    def _mapped(self, lenses: LensModel, globally: bool) -> Cameras | None:
+    def _mapped(self, lenses: LensModel, globally: bool, graph: MatchGraph | None = None) -> Cameras | None:
         settings = self.settings
         settings.on_stage("Matching key frames", 0.0)
-        with MatchDatabase(self.graph, lenses, settings.threads, settings.check_cancelled) as database:
+        with MatchDatabase(graph or self.graph, lenses, settings.threads, settings.check_cancelled) as database:
             if not lenses.distortion_known or self.lenses.distortion_known:  # types under a guess tell nothing
                 self.pair_types = self.pair_types or database.verified()[1]
             settings.on_stage("Solving key frames", 0.1)
@@ -210,7 +216,7 @@ class _KeyframeSolver:
     ) -> _Start | None:
         """Key frames refined from these cameras; None when nothing fits."""
         self.settings.check_cancelled()
-        points = triangulate_tracks(self.observations, cameras, int(self.observations.track.max()) + 1)
+        points = triangulate_tracks(self.observations, cameras, self.track_count)
         distortion = 0 if self.lenses.distortion_known else distortion
         options = bundle_options(lens, distortion)
         try:
@@ -248,6 +254,12 @@ class _KeyframeSolver:
             f"{start.bundle.mean_px:.3f} px, {100 * start.score():.0f} % fit, "
             f"focal {np.median(cameras.focal[cameras.solved]):.1f} px, k1 {cameras.distortion[0, 0]:.4f}"
         )
+
+
+def _every_other(graph: MatchGraph) -> MatchGraph:
+    frames = set(graph.frames[::2])
+    matches = {pair: found for pair, found in graph.matches.items() if frames.issuperset(pair)}
+    return MatchGraph({frame: graph.keypoints[frame] for frame in frames}, matches)
 
 
 def bundle_options(lens: str, distortion: int) -> BundleOptions:
