@@ -41,6 +41,7 @@ STABLE_FOCAL = 0.03  # two ways of solving must agree to this
 KEY_TRACKS = 1200  # for each twenty key frames; all tracks take part in the end
 MAX_JOINT_FRAMES = 400  # refined together at most
 KEEP_PX = 2.5  # observations farther off do not count
+TOLERANCE = 1e-4  # of the cost; a tenth of it moves the cameras by less than their error
 SCORE_TIE = 0.05  # scores this close say nothing
 MIN_SUPPORT = 20  # kept observations a frame needs for its pose to count
 
@@ -264,7 +265,9 @@ def _every_other(graph: MatchGraph) -> MatchGraph:
 
 def bundle_options(lens: str, distortion: int) -> BundleOptions:
     """How footage is refined: moving things and slipped tracks are many, so the loss lets go of them early."""
-    return BundleOptions(lens=lens, distortion=distortion, loss="cauchy", scale_px=LOSS_PX, smoothness=SMOOTHNESS)
+    return BundleOptions(
+        lens=lens, distortion=distortion, loss="cauchy", scale_px=LOSS_PX, smoothness=SMOOTHNESS, tolerance=TOLERANCE
+    )
 
 
 def _complete(observations: Observations, start: _Start, settings: VideoSettings) -> Solution:
