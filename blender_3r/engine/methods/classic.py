@@ -19,7 +19,7 @@ from ..geometry.cameras import Cameras, Observations
 from ..media.checks import require_frames
 from ..media.frames import FrameSource
 from ..reconstruction import Intrinsics, Reconstruction, View
-from ..solve.checks import check_solution, track_pairs
+from ..solve.checks import check_solution, refuse_hopeless, track_pairs
 from ..solve.dense import DenseSettings, choose_views, dense_depth
 from ..solve.features import choose_pairs, extract_features, match_features
 from ..solve.mapping import LensModel
@@ -219,7 +219,9 @@ def _solve_video(frames: FrameSource, lenses: LensModel, settings: Settings, rep
         context.log,
     )
     solution = solve_video(observations, lenses, video_settings)
-    solution.checks = [*solution.checks, *check_solution(solution, lenses, track_pairs(observations, solution.cameras))]
+    checks = check_solution(solution, lenses, track_pairs(observations, solution.cameras))
+    refuse_hopeless(checks)
+    solution.checks = [*solution.checks, *checks]
     return solution
 
 

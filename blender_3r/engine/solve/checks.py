@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
+from ..errors import EngineError
 from ..geometry.cameras import Cameras, Observations
 from ..geometry.rotations import cross_matrix, rotation_angle
 from ..geometry.triangulation import triangulation_angles
@@ -31,6 +32,7 @@ MIN_KEPT = 0.4
 MIN_ANGLE_DEG = 0.7
 MAX_FLAT_PAIRS = 0.95
 MAX_K1 = 0.6
+HOPELESS_PAIRS = 0.3  # when fewer agree, half the error that is else allowed is too much
 
 
 def check_solution(
@@ -51,6 +53,24 @@ def check_solution(
     if solution.pair_types:
         checks.append(_flat_pairs(solution.pair_types))
     return checks
+
+
+def refuse_hopeless(checks: Iterable[Check]) -> None:
+    """Raise EngineError("unsolved") when the checks leave nothing to believe.
+
+    Things that fly about independently can be given cameras, with most points within a few pixels; but few pairs of
+    frames move as those cameras say. Either fault alone is left to the user to judge.
+    """
+    found = {check.name: check for check in checks}
+    agreeing, error = (found[name].value for name in ("pair rotations", "reprojection error"))
+    allowed = found["reprojection error"].limit * (0.5 if agreeing < HOPELESS_PAIRS else 1.0)
+    if agreeing < MIN_AGREEING_PAIRS and error > allowed:
+        raise EngineError(
+            "unsolved",
+            "What moves in the footage does not move as one scene seen by one camera: only "
+            f"{100 * agreeing:.0f} % of the frame pairs agree with the best cameras found.",
+            "Use a part of the shot in which most of the picture stands still.",
+        )
 
 
 def track_pairs(observations: Observations, cameras: Cameras) -> Iterable[tuple[np.ndarray, np.ndarray, int, int]]:
