@@ -57,6 +57,7 @@ ENVIRONMENTS = {
     environment.name: environment
     for environment in (
         Environment("engine", "3.11", ("engine-classic.txt", "test.txt", "lint.txt")),
+        Environment("models", "3.11", ("engine-full.txt", "test.txt", "lint.txt")),
         Environment("blender", "3.11", ("blender-4.5.txt", "test.txt")),
         Environment("blender-4.2", "3.11", ("blender-4.2.txt", "test.txt")),
         Environment("blender-5.0", "3.11", ("blender-5.0.txt", "test.txt")),

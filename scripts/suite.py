@@ -1,6 +1,6 @@
 """The whole test suite without a window: sets up what is missing, runs each part in its environment, sums up.
 
-python -m scripts.suite [PART ...]      parts: engine, blender, end-to-end
+python -m scripts.suite [PART ...]      parts: engine, models, blender, end-to-end
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from .environments import ENVIRONMENTS, ROOT, SetupError, ensure, find_python, s
 # part: (environment that runs pytest, folder, seconds after which it counts as hanging)
 PARTS = {
     "engine": ("engine", "tests/engine", 1200),
+    "models": ("models", "tests/models", 1200),
     "blender": ("blender", "tests/blender", 1200),
     "end-to-end": ("engine", "tests/end_to_end", 1800),
 }
