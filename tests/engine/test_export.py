@@ -199,7 +199,7 @@ def test_a_failed_export_leaves_the_earlier_file(job, tmp_path, monkeypatch):
     def refuse(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("blender_3r.engine.export.ply.os.replace", refuse)
+    monkeypatch.setattr("blender_3r.engine.export.folder.os.replace", refuse)
     with pytest.raises(EngineError, match="No space left"):
         export_job(job.path, "ply", target)
     assert target.read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,83 +15,108 @@ from ..reconstruction import Reconstruction
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """images: write the frames too. min_confidence: 0..1, drops dense points below. points: at most so many."""
+    """What may be asked of an export; a format that has no use for an option ignores it.
+
+    images: write the frames too. min_confidence: 0..1, drops dense points below. points: at most so many.
+    mesh: a surface instead of points, cut where it would be seen at a flatter angle than edge_angle (degrees).
+    frusta: length of the drawn cameras as a share of the typical depth; 0 draws none.
+    confidence_bits: of confidence images, 8 or 16. depth_scale: steps per scene unit of 16-bit depth; None: automatic.
+    """
 
     images: bool = False
     min_confidence: float = 0.0
     points: int | None = None
+    mesh: bool = False
+    edge_angle: float = 3.0
+    frusta: float = 0.05
+    confidence_bits: int = 8
+    depth_scale: float | None = None
+
+    def check(self) -> None:
+        """Raises EngineError("usage") for a value that makes no sense."""
+        wrong = [
+            (0 <= self.min_confidence <= 1, "The minimum confidence must lie between 0 and 1."),
+            (self.points is None or self.points >= 1, "The number of points must be at least 1."),
+            (0 <= self.edge_angle < 90, "The edge angle must lie between 0 and 90 degrees."),
+            (0 <= self.frusta < float("inf"), "The length of the drawn cameras must be 0 or more."),
+            (self.confidence_bits in (8, 16), "Confidence images have 8 or 16 bits."),
+            (self.depth_scale is None or 0 < self.depth_scale < float("inf"), "The depth scale must be above 0."),
+        ]
+        for is_right, sentence in wrong:
+            if not is_right:
+                raise EngineError("usage", sentence, "See the command export --help.")
 
 
 Exporter = Callable[[JobFolder, Reconstruction, Path, ExportOptions], None]
 
 
-def _write_ply(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
-    from .ply import write_cloud
+@dataclass(frozen=True)
+class Format:
+    """writer: "module:function" of this package, imported when used; it writes a file or fills an empty folder."""
 
-    write_cloud(job, result, out, options)
+    writer: str
+    is_folder: bool
+    text: str
 
-
-def _write_colmap(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
-    from .colmap import write_model
-
-    write_model(job, result, out, options)
-
-
-def _write_transforms(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
-    from .transforms import write_transforms
-
-    write_transforms(job, result, out, options)
+    def load(self) -> Exporter:
+        module, _, function = self.writer.partition(":")
+        return getattr(importlib.import_module(f".{module}", __package__), function)
 
 
-def _write_chan(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
-    from .chan import write_chan
-
-    write_chan(result, out)
-
-
-def _write_depth(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
-    from .depth import write_depth
-
-    write_depth(job, result, out)
-
-
-# Name of a format to (what writes it, what it holds); the modules are imported when used.
-FORMATS: dict[str, tuple[Exporter, str]] = {
-    "ply": (_write_ply, "one binary PLY file: points, colours, confidence (of dense points)"),
-    "colmap": (_write_colmap, "folder with COLMAP's cameras.txt, images.txt, points3D.txt"),
-    "transforms": (_write_transforms, "folder with nerfstudio's transforms.json and sparse.ply"),
-    "chan": (_write_chan, "Nuke's camera file: frame, translation, rotation (order ZXY, y up), vertical angle"),
-    "depth": (_write_depth, "folder with a 32-bit EXR depth and an 8-bit PNG confidence per dense view"),
+FORMATS: dict[str, Format] = {
+    "ply": Format("ply:write_cloud", False, "one binary PLY file: points, colours, confidence (of dense points)"),
+    "glb": Format(
+        "glb:write_glb", False, "one binary glTF file, y up: points or a mesh, cameras as objects and as drawn frusta"
+    ),
+    "colmap": Format("colmap:write_model", True, "folder with COLMAP's cameras.txt, images.txt, points3D.txt"),
+    "transforms": Format(
+        "transforms:write_transforms", True, "folder with nerfstudio's transforms.json and sparse.ply"
+    ),
+    "chan": Format(
+        "chan:write_chan", False, "Nuke's camera file: frame, translation, rotation (order ZXY, y up), vertical angle"
+    ),
+    "poses": Format(
+        "poses:write_poses", True, "folder with poses (TUM, 4x4 matrices), focals and intrinsics as text, all as JSON"
+    ),
+    "depth": Format("depth:write_exr", True, "folder with a 32-bit EXR depth and a PNG confidence per dense view"),
+    "depth-png": Format(
+        "depth:write_png", True, "folder with a 16-bit PNG depth (scale in depth.json) and a PNG confidence per view"
+    ),
+    "depth-npy": Format("depth:write_npy", True, "folder with depth and confidence per dense view as NumPy arrays"),
 }
 
 
 def export_job(
-    folder: str | os.PathLike[str],
-    format_: str,
-    out: str | os.PathLike[str],
-    *,
-    images: bool = False,
-    min_confidence: float = 0.0,
-    points: int | None = None,
+    folder: str | os.PathLike[str], format_: str, out: str | os.PathLike[str], **options: bool | float | int | None
 ) -> Path:
     """Write the job in another form to out (a file or a folder, as the format says); returns that path.
 
-    World axes and scale stay the job's own except where a format prescribes axes (chan).
-    Raises EngineError: "usage" for an unknown format, "input" when the job lacks what is to be written, "machine"
-    when it cannot be written.
+    options: the fields of ExportOptions. World axes and scale stay the job's own except where a format prescribes
+    axes (chan, glb). A file appears whole or not at all; in a folder, only files that an earlier export wrote are
+    replaced, and it stays as it was when the export fails.
+    Raises EngineError: "usage" for an unknown format, an option out of its range or a folder with files of others in
+    the way, "input" when the job lacks what is to be written, "machine" when it cannot be written.
     """
+    from .folder import fill_folder
+
     if format_ not in FORMATS:
         raise EngineError("usage", f"There is no format {format_!r}.", f"Choose one of: {', '.join(sorted(FORMATS))}.")
+    chosen = ExportOptions(**options)
+    chosen.check()
     job = JobFolder.open(folder)
     result = job.read_cameras()
     if result is None or not result.solved:
         raise EngineError(
             "input", f"The job in {job.path} has no solved cameras.", "Reconstruct first; see the command info."
         )
+    write, out = FORMATS[format_].load(), Path(out)
     try:
-        FORMATS[format_][0](job, result, Path(out), ExportOptions(images, min_confidence, points))
+        if FORMATS[format_].is_folder:
+            fill_folder(out, format_, lambda empty: write(job, result, empty, chosen))
+        else:
+            write(job, result, out, chosen)
     except OSError as error:
         raise EngineError(
             "machine", f"Cannot write to {out} ({error.strerror or error}).", "Choose another place or free disk space."
         ) from error
-    return Path(out)
+    return out

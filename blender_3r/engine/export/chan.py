@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 
+from ..jobfolder import JobFolder
 from ..reconstruction import Reconstruction, View
+from . import ExportOptions
+from .folder import whole_file
 
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
-def write_chan(result: Reconstruction, out: Path) -> None:
+def write_chan(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
     """One line per solved view: frame, translation, rotation in degrees, vertical angle of view in degrees.
 
     Axes as in Nuke: y up, the camera looks along -z (the job's world turned by 180 degrees about x). Rotation order
@@ -26,10 +28,8 @@ def write_chan(result: Reconstruction, out: Path) -> None:
         view = result.views[index]
         frame = index + 1 if result.kind != "video" or view.frame is None else view.frame + (1 if is_movie else 0)
         lines.append("\t".join([str(frame), *(f"{value:.9g}" for value in _columns(view))]))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".tmp-{out.name}")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(temporary, out)
+    with whole_file(out) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def euler_zxy(rotation: np.ndarray) -> tuple[float, float, float]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 from ..jobfolder import JobFolder
 from ..reconstruction import Intrinsics, Reconstruction
 from . import ExportOptions
-from .images import image_names, write_images
+from .cloud import Block, sparse_block
+from .images import write_images
+from .names import image_names
 
 
 def write_model(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
@@ -17,7 +20,6 @@ def write_model(job: JobFolder, result: Reconstruction, out: Path, options: Expo
 
     Pixel and camera conventions are COLMAP's own already. 2D observations are not part of it, so tracks are empty.
     """
-    out.mkdir(parents=True, exist_ok=True)
     camera_ids: dict[Intrinsics, int] = {}
     image_lines = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then an empty line of 2D points"]
     names = image_names(result)
@@ -33,9 +35,9 @@ def write_model(job: JobFolder, result: Reconstruction, out: Path, options: Expo
     (out / "images.txt").write_text("\n".join(image_lines) + "\n", encoding="utf-8")
     with open(out / "points3D.txt", "w", encoding="utf-8") as file:
         file.write("# POINT3D_ID X Y Z R G B ERROR TRACK[]\n")
-        sparse = job.read_sparse()
+        sparse = sparse_block(job, options.points)
         if sparse is not None:
-            _write_points(file, sparse, options.points)
+            _write_points(file, sparse)
     if options.images:
         write_images(job, result, out / "images")
 
@@ -62,12 +64,9 @@ def _camera(lens: Intrinsics) -> str:
     return f"PINHOLE {lens.width} {lens.height} {_numbers(pinhole)}"
 
 
-def _write_points(file: object, sparse: dict[str, np.ndarray], at_most: int | None) -> None:
-    order = np.argsort(sparse["error"], kind="stable")[:at_most] if at_most else np.arange(len(sparse["points"]))
-    for number, row in enumerate(order, start=1):
-        red, green, blue = sparse["color"][row]
-        point = _numbers(sparse["points"][row])
-        file.write(f"{number} {point} {red} {green} {blue} {sparse['error'][row]:.4f}\n")
+def _write_points(file: TextIO, sparse: Block) -> None:
+    for number, (point, (red, green, blue), error) in enumerate(zip(sparse.points, sparse.color, sparse.quality), 1):
+        file.write(f"{number} {_numbers(point)} {red} {green} {blue} {error:.4f}\n")
 
 
 def _numbers(values: object) -> str:

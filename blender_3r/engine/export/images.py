@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import cv2
 
@@ -11,14 +11,7 @@ from ..jobfolder import JobFolder
 from ..media.frames import open_source
 from ..reconstruction import Reconstruction
 from ..source import Source
-
-
-def image_names(result: Reconstruction) -> list[str]:
-    """The file name of each view in an export: image files keep theirs, frames of movies become PNG files."""
-    return [
-        view.file if PurePosixPath(view.file).suffix.lower() in (".jpg", ".jpeg", ".png") else f"{view.file}.png"
-        for view in result.views
-    ]
+from .names import image_names
 
 
 def write_images(job: JobFolder, result: Reconstruction, folder: Path) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 from ..jobfolder import JobFolder
 from ..reconstruction import Reconstruction, View
 from . import ExportOptions
-from .images import image_names, write_images
+from .cloud import sparse_block
+from .images import write_images
+from .names import image_names
 from .ply import write_sparse
 
 _OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -22,15 +24,14 @@ def write_transforms(job: JobFolder, result: Reconstruction, out: Path, options:
 
     file_path points to images/NAME beside it, which the option images writes.
     """
-    out.mkdir(parents=True, exist_ok=True)
     names = image_names(result)
     data: dict[str, Any] = {
         "camera_model": "OPENCV",
         "frames": [_frame(result.views[index], f"images/{names[index]}") for index in result.solved],
     }
-    sparse = job.read_sparse()
+    sparse = sparse_block(job, options.points)
     if sparse is not None:
-        write_sparse(sparse, out / "sparse.ply", options.points)
+        write_sparse(sparse, out / "sparse.ply")
         data["ply_file_path"] = "sparse.ply"
     (out / "transforms.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
     if options.images:

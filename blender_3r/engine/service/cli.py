@@ -117,6 +117,11 @@ def _export(options: argparse.Namespace) -> int:
         images=options.images,
         min_confidence=options.min_confidence,
         points=options.points,
+        mesh=options.mesh,
+        edge_angle=options.edge_angle,
+        frusta=options.frusta,
+        confidence_bits=options.confidence_bits,
+        depth_scale=options.depth_scale,
     )
     print(f"Wrote {written}")
     return errors.EXIT_OK
@@ -216,16 +221,54 @@ def _add_reconstruct(commands: Any) -> None:
 
 
 def _add_export(commands: Any) -> None:
-    from ..export import FORMATS
+    from ..export import FORMATS, ExportOptions
 
+    default = ExportOptions()
     parser = _add(commands, "export", _export, "write a job's result in another form")
     parser.add_argument("job", metavar="JOB", help="the job folder")
     parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="see below")
-    parser.add_argument("--out", required=True, metavar="PATH", help="file (ply, chan) or folder (colmap, ...)")
+    parser.add_argument("--out", required=True, metavar="PATH", help="file (ply, glb, chan) or folder (the others)")
     parser.add_argument("--images", action="store_true", help="write the frames too (colmap, transforms)")
-    parser.add_argument("--min-confidence", type=float, default=0.0, metavar="C", help="drop points below (0..1)")
-    parser.add_argument("--points", type=int, metavar="N", help="at most so many points")
-    listed = "\n".join(f"  {name:11} {text}" for name, (_, text) in sorted(FORMATS.items()))
+    parser.add_argument(
+        "--min-confidence",
+        type=float,
+        default=default.min_confidence,
+        metavar="C",
+        help="drop dense points whose confidence is below C, 0..1 (ply, glb, depth...; default: keep all)",
+    )
+    parser.add_argument("--points", type=int, metavar="N", help="at most so many points or vertices of a surface")
+    parser.add_argument("--mesh", action="store_true", help="a surface per dense view instead of points (glb)")
+    parser.add_argument(
+        "--edge-angle",
+        type=float,
+        default=default.edge_angle,
+        metavar="DEG",
+        help="cut the surface where its camera would see it at a flatter angle: at depth edges "
+        f"(default: {default.edge_angle:g})",
+    )
+    parser.add_argument(
+        "--frusta",
+        type=float,
+        default=default.frusta,
+        metavar="SHARE",
+        help="length of the drawn cameras, as a share of the typical depth; 0: none "
+        f"(glb; default: {default.frusta:g})",
+    )
+    parser.add_argument(
+        "--confidence-bits",
+        type=int,
+        choices=(8, 16),
+        default=default.confidence_bits,
+        help=f"of confidence images (depth, depth-png; default: {default.confidence_bits})",
+    )
+    parser.add_argument(
+        "--depth-scale",
+        type=float,
+        metavar="K",
+        help="steps of a 16-bit image per scene unit (depth-png; default: 1000 where the scene is in metres and they "
+        "reach, else what makes the best of 16 bits)",
+    )
+    listed = "\n".join(f"  {name:11} {format_.text}" for name, format_ in sorted(FORMATS.items()))
     parser.epilog = f"formats:\n{listed}\n\n{EXIT_HELP}"
 
 

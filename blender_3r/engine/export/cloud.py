@@ -1,0 +1,87 @@
+"""Which points of a job an export holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import EngineError
+from ..jobfolder import JobFolder
+from ..reconstruction import Reconstruction, depth_to_points
+from . import ExportOptions
+
+
+@dataclass(frozen=True)
+class Block:
+    """Points (n, 3) float32 in world axes, color (n, 3) uint8 sRGB; quality (n,): confidence 0..1, or error in pixels.
+
+    index: the view they are of; None for the sparse points.
+    """
+
+    index: int | None
+    points: np.ndarray
+    color: np.ndarray
+    quality: np.ndarray
+
+
+def dense_views(job: JobFolder, result: Reconstruction) -> list[int]:
+    """Solved views that have a depth map."""
+    return [index for index in job.view_indices() if result.views[index].is_solved]
+
+
+def count_dense(job: JobFolder, indices: list[int], min_confidence: float, stride: int = 1) -> int:
+    """How many points the views have, of every stride-th pixel in both directions."""
+    total = 0
+    for index in indices:
+        arrays = job.read_view(index)
+        part = (slice(stride // 2, None, stride),) * 2  # the pixels that depth_to_points takes
+        total += np.count_nonzero((arrays["depth"][part] > 0) & (arrays["confidence"][part] >= min_confidence))
+    return int(total)
+
+
+def dense_blocks(job: JobFolder, result: Reconstruction, options: ExportOptions) -> Iterator[Block]:
+    """The dense points, one view in memory at a time; a limit of points keeps an even random share of every view.
+
+    Yields nothing when there are none.
+    """
+    indices = dense_views(job, result)
+    total = count_dense(job, indices, options.min_confidence) if options.points else 0
+    limit = min(options.points or 0, total)
+    seen = 0
+    for index in indices:
+        arrays = job.read_view(index)
+        points, pixels = depth_to_points(
+            result.views[index], arrays["depth"], arrays["confidence"], options.min_confidence
+        )
+        if limit:
+            # of all points so far, their share: never more than asked for in the end
+            quota = (seen + len(pixels)) * limit // total - seen * limit // total
+            seen += len(pixels)
+            # seeded: the same points every time
+            chosen = np.sort(np.random.default_rng(index).permutation(len(pixels))[:quota])
+            points, pixels = points[chosen], pixels[chosen]
+        color, confidence = arrays["color"].reshape(-1, 3)[pixels], arrays["confidence"].reshape(-1)[pixels]
+        block = _finite(Block(index, points, color, confidence))
+        if len(block.points):
+            yield block
+
+
+def sparse_block(job: JobFolder, at_most: int | None = None) -> Block | None:
+    """The sparse points with their reprojection error, the best ones when limited; None when there are none."""
+    sparse = job.read_sparse()
+    if sparse is None or not len(sparse["points"]):
+        return None
+    order = np.argsort(sparse["error"], kind="stable")[:at_most] if at_most else slice(None)
+    return _finite(Block(None, sparse["points"][order], sparse["color"][order], sparse["error"][order]))
+
+
+def no_points(job: JobFolder) -> EngineError:
+    """What to raise when there is neither a dense nor a sparse point."""
+    return EngineError("input", f"The job in {job.path} has no points.", "A tripod shot has none; see info.")
+
+
+def _finite(block: Block) -> Block:
+    good = np.isfinite(block.points).all(axis=1)
+    return Block(block.index, block.points[good], block.color[good], block.quality[good])
