@@ -1,0 +1,56 @@
+"""Networks only: modules from tensors to tensors, one architecture a file; layers/ holds what several share.
+
+Nothing here is imported before it is asked for, since torch takes its time and may not be installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Where a network's classes are. config: a frozen dataclass with from_shapes(). network: an nn.Module that takes
+    the config and has adapt_state_dict().
+    """
+
+    module: str
+    config: str
+    network: str
+
+    @property
+    def config_class(self) -> type:
+        return getattr(importlib.import_module(f"{__name__}.{self.module}"), self.config)
+
+    @property
+    def network_class(self) -> type[nn.Module]:
+        return getattr(importlib.import_module(f"{__name__}.{self.module}"), self.network)
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "croco": Architecture("croco", "CrocoConfig", "Croco"),
+    "dust3r": Architecture("dust3r", "Dust3rConfig", "Dust3r"),
+    "mast3r": Architecture("mast3r", "Mast3rConfig", "Mast3r"),
+    "retrieval": Architecture("retrieval", "RetrievalConfig", "RetrievalHead"),
+}
+
+
+def build(architecture: str, config: Mapping[str, Any] | None = None, device: str = "cpu") -> nn.Module:
+    """The network in evaluation mode, with random weights; on "meta" it takes no memory until weights are assigned.
+
+    config: plain data for the architecture's config; names it does not know are ignored. Raises KeyError for an
+    unknown architecture.
+    """
+    import torch
+
+    from .config import config_from_dict
+
+    chosen = ARCHITECTURES[architecture]
+    with torch.device(device):
+        return chosen.network_class(config_from_dict(chosen.config_class, config or {})).eval()

@@ -1,0 +1,60 @@
+"""Multi-head attention, within one set of tokens and from one set to another.
+
+The products go through `attend`, the one place where attention weights exist: a model that needs cross-attention
+logits or re-weights attention replaces that call.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from .rope import RopeTables, apply_rope
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax of q k^T / sqrt(d) over the keys, times v: (B, heads, N, d) each; returns (B, N, heads * d)."""
+    return scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+
+
+class SelfAttention(nn.Module):
+    """Attention among the tokens of one view. Weights: `qkv` (q, k, v; each head-major), `proj`."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, rope: RopeTables | None = None) -> Tensor:
+        """tokens: (B, N, C). Returns (B, N, C)."""
+        batch, count, width = tokens.shape
+        qkv = self.qkv(tokens).view(batch, count, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        if rope is not None:
+            query, key = apply_rope(query, rope), apply_rope(key, rope)
+        return self.proj(attend(query, key, value))
+
+
+class CrossAttention(nn.Module):
+    """Attention from one view's tokens to another's. Weights: `projq`, `projk`, `projv`, `proj`."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.projq = nn.Linear(width, width)
+        self.projk = nn.Linear(width, width)
+        self.projv = nn.Linear(width, width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(
+        self, tokens: Tensor, memory: Tensor, rope: RopeTables | None = None, memory_rope: RopeTables | None = None
+    ) -> Tensor:
+        """tokens: (B, N, C) that ask; memory: (B, M, C) that are read. Returns (B, N, C)."""
+        query, key, value = (
+            projection(source).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for projection, source in ((self.projq, tokens), (self.projk, memory), (self.projv, memory))
+        )
+        if rope is not None and memory_rope is not None:
+            query, key = apply_rope(query, rope), apply_rope(key, memory_rope)
+        return self.proj(attend(query, key, value))

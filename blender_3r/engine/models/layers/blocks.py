@@ -1,0 +1,58 @@
+"""Transformer blocks of the CroCo family, pre-norm."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .attention import CrossAttention, SelfAttention
+from .rope import RopeTables
+
+
+class Mlp(nn.Module):
+    """Linear, GELU (exact), linear; on the last axis."""
+
+    def __init__(self, width: int, hidden: int, out: int | None = None) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, width if out is None else out)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(tokens)))
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention and MLP: (B, N, C) to (B, N, C)."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float, eps: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=eps)
+        self.attn = SelfAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=eps)
+        self.mlp = Mlp(width, int(width * mlp_ratio))
+
+    def forward(self, tokens: Tensor, rope: RopeTables | None = None) -> Tensor:
+        tokens = tokens + self.attn(self.norm1(tokens), rope)
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, cross-attention to the other view's tokens (left as they are), MLP."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float, eps: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=eps)
+        self.attn = SelfAttention(width, heads)
+        self.norm_y = nn.LayerNorm(width, eps=eps)
+        self.norm2 = nn.LayerNorm(width, eps=eps)
+        self.cross_attn = CrossAttention(width, heads)
+        self.norm3 = nn.LayerNorm(width, eps=eps)
+        self.mlp = Mlp(width, int(width * mlp_ratio))
+
+    def forward(
+        self, tokens: Tensor, memory: Tensor, rope: RopeTables | None = None, memory_rope: RopeTables | None = None
+    ) -> Tensor:
+        """tokens: (B, N, C); memory: (B, M, C). Returns (B, N, C)."""
+        tokens = tokens + self.attn(self.norm1(tokens), rope)
+        tokens = tokens + self.cross_attn(self.norm2(tokens), self.norm_y(memory), rope, memory_rope)
+        return tokens + self.mlp(self.norm3(tokens))
