@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +17,7 @@ from blender_3r.engine.errors import EngineError
 from blender_3r.engine.export import FORMATS, export_job
 from blender_3r.engine.reconstruction import Intrinsics, Reconstruction, View
 
+ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [name for name, format_ in FORMATS.items() if format_.is_folder]
 
 
@@ -217,6 +221,19 @@ def test_a_manifest_of_others_is_refused(tmp_path, manifest):
     with pytest.raises(EngineError, match="no export wrote"):
         export_job(job.path, "poses", out)
     assert files_in(out) == ["export.json"]
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_every_format_from_the_command_line(tmp_path, format_):
+    """In a process of its own, where nothing else has been imported before."""
+    job = make_job(tmp_path / "job")
+    options = ["--mesh", "--points", "300"] if format_ == "glb" else []
+    command = [sys.executable, str(ROOT / "blender_3r" / "engine"), "export", str(job.path), "--format", format_]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out"), *options], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out").is_dir() == FORMATS[format_].is_folder
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .. import media  # noqa: F401 (switches OpenCV's EXR on)
 from ..errors import EngineError
 from ..jobfolder import JobFolder
 from ..reconstruction import Reconstruction
