@@ -1,0 +1,140 @@
+"""The zoo for Blender and the command line: which models there are, getting and removing them."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .. import zoo
+from ..errors import Cancelled, EngineError
+from .summary import short_time
+
+REPORT_S = 0.2  # no more often; a new stage at once
+
+
+def list_models() -> dict[str, Any]:
+    """{"models": one dictionary per record, "problems": sentences on records of the user's that cannot be read}.
+
+    Beside the record's own fields: "source", "usable" (this engine can run it), "downloaded" (all files are there).
+    Needs neither torch nor huggingface_hub.
+    """
+    problems: list[str] = []
+    models = []
+    for record in zoo.load_records(problems).values():
+        facts = dataclasses.asdict(record)
+        facts |= {"source": record.source, "usable": record.is_usable, "downloaded": zoo.is_downloaded(record)}
+        models.append(facts)
+    return {"models": models, "problems": problems}
+
+
+def download_model(
+    id_: Any,
+    report: Callable[..., None],
+    is_cancelled: Callable[[], bool] = lambda: False,
+    accept: bool = False,
+    again: bool = False,
+) -> dict[str, Any]:
+    """Download a model's files, or check those that are here. accept: its licence is accepted. again: even if whole.
+
+    report: gets "progress" messages (done and total in bytes) and "log" messages. Returns what "downloaded" tells:
+    {"model", "path", "notes"}. Raises what zoo.download raises, Cancelled.
+    """
+    if not isinstance(id_, str):
+        raise EngineError("usage", "The request names no model.")
+    record = zoo.find_record(id_)
+    notes: list[str] = []
+
+    def log(text: str) -> None:
+        notes.append(text)
+        report("log", text=text)
+
+    def check_cancelled() -> None:
+        if is_cancelled():
+            raise DownloadCancelled(record.title)
+
+    progress = _Progress(report)
+    path = zoo.download(record, progress, check_cancelled, accept=accept is True, again=again is True, log=log)
+    return {"model": record.id, "path": str(path), "notes": notes}
+
+
+class DownloadCancelled(Cancelled):
+    """The user asked to stop a download."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.message = f"The download of {title} was cancelled."
+        self.hint = "What has come is kept; start it again to go on."
+        self.args = (self.message,)
+
+
+class _Progress:
+    """Bytes to "progress" messages, with the time left from the speed since the stage began."""
+
+    def __init__(self, report: Callable[..., None]) -> None:
+        self._report = report
+        self._stage = ""
+        self._began = (0.0, 0)
+        self._last = 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._began = stage, (now, done)
+        elif now - self._last < REPORT_S and done != total:
+            return
+        self._last = now
+        begun, before = self._began
+        speed = (done - before) / (now - begun) if now > begun else 0.0
+        left = (total - done) / speed if speed > 0 and total else None
+        fraction = min(1.0, done / total) if total else 0.0
+        self._report("progress", stage=stage, done=done, total=total, fraction=fraction, eta_s=left, unit="bytes")
+
+
+# -- the command line's side
+
+
+def table(listed: dict[str, Any]) -> list[str]:
+    """What `models` prints."""
+    lines = []
+    for model in listed["models"]:
+        state = "here" if model["downloaded"] else "not here"
+        if not model["usable"]:
+            state = "listed only, cannot be run yet"
+        use = "commercial use allowed" if model["commercial_use"] else "no commercial use"
+        lines.append(f"{model['id']:20} {model['title']} ({state})")
+        facts = [f"{model['license']}: {use}"]
+        facts += [f"{model['parameters'] / 1e6:.0f} M parameters"] if model["parameters"] else []
+        facts += [_size("download", model["download_bytes"], model["download_is_estimate"])]
+        facts += [_size("memory", model["memory_bytes"], model["memory_is_estimate"])]
+        lines.append(" " * 21 + ", ".join(fact for fact in facts if fact))
+        lines.append(" " * 21 + model["source"])
+    return lines + [f"Note: {problem}" for problem in listed["problems"]]
+
+
+def console_report() -> Callable[..., None]:
+    """Messages of download_model() to standard error: a line rewritten in place on a terminal, else one per tenth."""
+    shown: list[tuple[str, int]] = []
+
+    def report(type_: str, **fields: Any) -> None:
+        if type_ == "log":
+            print(f"\n{fields['text']}" if sys.stderr.isatty() else fields["text"], file=sys.stderr)
+            return
+        done, total, left = fields["done"], fields["total"], fields["eta_s"]
+        text = f"{fields['stage']}: {done / 1e6:,.1f} of {total / 1e6:,.1f} MB" if total else fields["stage"]
+        text += f", {short_time(left)} left" if left is not None and left >= 1 else ""
+        if sys.stderr.isatty():
+            print(f"\r{text:<100}", end="" if done < total or not total else "\n", file=sys.stderr, flush=True)
+        elif (key := (fields["stage"], int(fields["fraction"] * 10))) not in shown:
+            shown.append(key)
+            print(text, file=sys.stderr, flush=True)
+
+    return report
+
+
+def _size(what: str, count: int, is_estimate: bool) -> str:
+    if not count:
+        return ""
+    return f"{what} {'about ' if is_estimate else ''}{count / 1e9:.1f} GB"
