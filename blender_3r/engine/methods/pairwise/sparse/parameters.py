@@ -1,0 +1,183 @@
+"""What the sparse alignment moves, and the cameras and points that follow from it (spec mast3r_sfm, section 3.5).
+
+A camera's pose is told relative to its parent's in the kinematic tree, and turns about a point in front of the camera
+instead of about its centre.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .condense import Condensed
+from .tree import KinematicTree
+
+# Limits of a focal in units of the image's diagonal.
+FOCAL_RANGE = (0.25, 10.0)
+
+
+@dataclass
+class Parameters:
+    """float32 tensors of n images, one device.
+
+    center: (n, 2) or, shared, (1, 2), principal point over width and height. log_focal: (n,) or (1,). quaternion:
+    (n, 4), x y z w, unit length, and translation: (n, 3), relative to the parent. log_size: (n,) scale of an image's
+    geometry. core: (B,) relative depths of the blocks.
+    """
+
+    center: Tensor
+    log_focal: Tensor
+    quaternion: Tensor
+    translation: Tensor
+    log_size: Tensor
+    core: Tensor
+
+    @classmethod
+    def initial(cls, condensed: Condensed, shared_intrinsics: bool = False) -> Parameters:
+        """All cameras at one place, focals and depths as the canonical views have them."""
+        count, device = condensed.count, condensed.core.device
+        center = torch.full((count, 2), 0.5, device=device)
+        log_focal = condensed.base_focal.log()
+        if shared_intrinsics:
+            weight = condensed.mean_confidence / condensed.mean_confidence.sum()
+            center, log_focal = (weight @ center)[None], (weight @ condensed.base_focal).log()[None]
+        quaternion = torch.zeros(count, 4, device=device)
+        quaternion[:, 3] = 1.0
+        zeros = torch.zeros(count, 3, device=device)
+        return cls(center, log_focal, quaternion, zeros, zeros[:, 0].clone(), condensed.core.clone())
+
+
+class Geometry(NamedTuple):
+    """Cameras and points of n images, scaled so that the smallest image has size 1.
+
+    focal: (n,) and center: (n, 2) in pixels. rotation: (n, 3, 3), position: (n, 3), camera to world. depth: (B,) of
+    the blocks' centres. world_points: (M, 3) of the anchors.
+    """
+
+    focal: Tensor
+    center: Tensor
+    rotation: Tensor
+    position: Tensor
+    depth: Tensor
+    world_points: Tensor
+
+    def into_world(self, points: Tensor, camera: Tensor) -> Tensor:
+        """Points (k, 3) in the frames of the given cameras (k,) into the world."""
+        return (self.rotation[camera] @ points[:, :, None])[:, :, 0] + self.position[camera]
+
+    def into_cameras(self, points: Tensor, camera: Tensor) -> Tensor:
+        """World points (k, 3) into the frames of the given cameras (k,)."""
+        return ((points - self.position[camera])[:, None] @ self.rotation[camera])[:, 0]
+
+    @property
+    def world_from_camera(self) -> Tensor:
+        """(n, 4, 4)."""
+        matrices = torch.zeros(len(self.focal), 4, 4, dtype=self.position.dtype, device=self.position.device)
+        matrices[:, :3, :3], matrices[:, :3, 3], matrices[:, 3, 3] = self.rotation, self.position, 1.0
+        return matrices
+
+    @property
+    def intrinsics(self) -> Tensor:
+        """(n, 3, 3) pinhole matrices."""
+        matrices = torch.zeros(len(self.focal), 3, 3, dtype=self.focal.dtype, device=self.focal.device)
+        matrices[:, 0, 0] = matrices[:, 1, 1] = self.focal
+        matrices[:, :2, 2], matrices[:, 2, 2] = self.center, 1.0
+        return matrices
+
+    def detached(self) -> Geometry:
+        return Geometry(*(tensor.detach() for tensor in self))
+
+
+class Chain:
+    """Multiplies poses along the tree, from the root down, in as many steps as its depth has binary digits."""
+
+    def __init__(self, tree: KinematicTree, device: torch.device) -> None:
+        count = len(tree.edges) + 1
+        ancestor = np.append(np.where(tree.parents < 0, count, tree.parents), count)
+        self._ancestors = []
+        while (ancestor[:count] < count).any():
+            self._ancestors.append(torch.from_numpy(ancestor).to(device))
+            ancestor = ancestor[ancestor]
+
+    def absolute(self, relative: Tensor) -> Tensor:
+        """Poses (n, 4, 4) relative to the parents to poses (n, 4, 4) in the world."""
+        identity = torch.eye(4, dtype=relative.dtype, device=relative.device)
+        poses = torch.cat([relative, identity[None]])
+        for ancestor in self._ancestors:
+            poses = poses[ancestor] @ poses
+        return poses[:-1]
+
+
+def rotation_matrices(quaternion: Tensor) -> Tensor:
+    """Quaternions (n, 4), x y z w, of any length but 0, to rotations (n, 3, 3)."""
+    x, y, z, w = (quaternion / quaternion.norm(dim=-1, keepdim=True)).unbind(-1)
+    rows = [
+        [w * w + x * x - y * y - z * z, 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), w * w - x * x + y * y - z * z, 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), w * w - x * x - y * y + z * z],
+    ]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+class Forward:
+    """From parameters to geometry, for one scene.
+
+    depth_mode: "add" (relative depth shifts a block along the ray) or "mul". known_poses: (n, 4, 4) world from
+    camera to use instead of the tree's.
+    """
+
+    def __init__(
+        self, condensed: Condensed, tree: KinematicTree, depth_mode: str = "add", known_poses: Tensor | None = None
+    ) -> None:
+        if depth_mode not in ("add", "mul"):
+            raise ValueError(f"unknown depth mode: {depth_mode}")
+        self.condensed, self.depth_mode, self.known_poses = condensed, depth_mode, known_poses
+        self._chain = Chain(tree, condensed.core.device)
+        diagonal = condensed.size.norm(dim=1)
+        self._focal_limits = FOCAL_RANGE[0] * diagonal, FOCAL_RANGE[1] * diagonal
+
+    def __call__(self, parameters: Parameters) -> Geometry:
+        data = self.condensed
+        focal = parameters.log_focal.exp().expand(data.count).clamp(*self._focal_limits)
+        center = parameters.center.expand(data.count, 2)
+        size = parameters.log_size.exp()
+        plane = size * data.median_depth * focal / data.base_focal
+        scale = 1.0 / size.min() if self.known_poses is None else torch.ones_like(size[0])
+        rotation, position = self._cameras(parameters, focal, center, plane, scale)
+        image = data.block_image
+        if self.depth_mode == "add":
+            depth = plane[image] + (parameters.core - 1.0) * (data.median_depth * size)[image]
+        else:
+            depth = plane[image] * parameters.core
+        geometry = Geometry(focal, center * data.size, rotation, position, scale * depth, torch.empty(0, 3))
+        inside = self.camera_points(
+            geometry, data.anchor_image, data.anchor_pixel, data.anchor_block, data.anchor_offset
+        )
+        return geometry._replace(world_points=geometry.into_world(inside, data.anchor_image))
+
+    def camera_points(self, geometry: Geometry, image: Tensor, pixel: Tensor, block: Tensor, offset: Tensor) -> Tensor:
+        """Pixels (k, 2) of images (k,) to points (k, 3) in their cameras' frames; block: (k,) index into core,
+        offset: (k,) depth over that of the block's centre at the base focal.
+        """
+        focal = geometry.focal[image]
+        depth = geometry.depth[block] * (1.0 + (offset - 1.0) * (self.condensed.base_focal[image] / focal))
+        xy = (pixel - geometry.center[image]) / focal[:, None] * depth[:, None]
+        return torch.cat([xy, depth[:, None]], dim=1)
+
+    def _cameras(
+        self, parameters: Parameters, focal: Tensor, center: Tensor, plane: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if self.known_poses is not None:
+            return self.known_poses[:, :3, :3], self.known_poses[:, :3, 3]
+        rotation = rotation_matrices(parameters.quaternion)
+        top = torch.cat([rotation, parameters.translation[:, :, None]], dim=2)
+        last = torch.tensor([0.0, 0.0, 0.0, 1.0], device=top.device).expand(len(top), 1, 4)
+        poses = self._chain.absolute(torch.cat([top, last], dim=1))
+        rotation, pivot = poses[:, :3, :3], poses[:, :3, 3]
+        aside = self.condensed.size / focal[:, None] * (0.5 - center)
+        arm = plane[:, None] * torch.cat([aside, torch.ones_like(plane)[:, None]], dim=1)
+        return rotation, scale * (pivot - (rotation @ arm[:, :, None])[:, :, 0])
