@@ -7,7 +7,9 @@ by readers that know a short list of harmless names and refuse everything else.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Callable, Mapping
@@ -20,7 +22,7 @@ import numpy as np
 from ..errors import EngineError
 
 _WEIGHTS = ("model", "state_dict", "model_state_dict")  # where published checkpoints keep their weights
-_UNSUPPORTED = re.compile(r"GLOBAL ([\w.]+)|[Uu]nsupported (?:global|class|operand|type)[^\w]*([\w.]+)")
+_UNSUPPORTED = re.compile(r"[Uu]nsupported (?:global|class|type)\W+(?:GLOBAL )?([\w.]+)|GLOBAL ([\w.]+)")
 
 
 @dataclass
@@ -108,7 +110,7 @@ def _read_pickle(path: Path) -> Checkpoint:
         with torch.serialization.safe_globals(_harmless()):
             data = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        name = _unwanted_name(torch, path, str(error))
+        name = _unwanted_name(path, str(error))
         raise (_refusal(path, name) if name else _unreadable(path, error)) from error
     except MemoryError:
         raise
@@ -194,15 +196,31 @@ def _from_buffer(data: bytes, dtype: np.dtype, shape: tuple[int, ...], order: st
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
-def _unwanted_name(torch: Any, path: Path, text: str) -> str:
+def _unwanted_name(path: Path, text: str) -> str:
     """The name that a refused pickle asked for; "" when it was refused for another reason."""
     match = _UNSUPPORTED.search(text)
     if match:
         return match[1] or match[2]
-    try:
-        return next(iter(torch.serialization.get_unsafe_globals_in_checkpoint(path)), "")
-    except Exception:
-        return ""
+    return next((name for name in _names_in(path) if not name.startswith(("torch.", "collections."))), "")
+
+
+def _names_in(path: Path) -> list[str]:
+    """The names that a pickle asks for, found without running it. Stops where the file is damaged."""
+    names: list[str] = []
+    strings: list[str] = []
+    with contextlib.suppress(Exception):
+        data = path.read_bytes()
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                data = archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))
+        for operation, argument, _ in pickletools.genops(data):
+            if operation.name == "GLOBAL":
+                names.append(str(argument).replace(" ", "."))
+            elif operation.name == "STACK_GLOBAL":
+                names.append(".".join(strings[-2:]))
+            elif isinstance(argument, str):
+                strings.append(argument)
+    return names
 
 
 def _refusal(path: Path, name: str) -> EngineError:

@@ -32,8 +32,8 @@ class _Job:
 
     def watch(self, stage: str) -> Callable[[int, int], None]:
         def watch(done: int, total: int) -> None:
-            self.check_cancelled()
             self.on_progress(stage, done, total)
+            self.check_cancelled()
 
         return watch
 
