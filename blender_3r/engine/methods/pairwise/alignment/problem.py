@@ -1,5 +1,7 @@
 """The pairwise problem as a handful of tensors: what pairs predict, the unknowns, and the loss between them.
 
+Residuals are short where the alignment starts, so their directions and with them the gradients depend on how numbers
+are rounded; the order of operations is that of the published program, to the bit.
 Source: DUSt3R (arXiv 2312.14132) section 3.3; specs/dust3r.md sections 5.5 and 5.8.
 """
 
@@ -159,16 +161,18 @@ def decode_translation(coded: Tensor) -> Tensor:
 def rotation_matrices(quaternions: Tensor) -> Tensor:
     """Quaternions (..., 4), x y z w, of any length but 0, to matrices (..., 3, 3)."""
     x, y, z, w = (quaternions / quaternions.norm(dim=-1, keepdim=True)).unbind(-1)
+    x2, y2, z2, w2 = x * x, y * y, z * z, w * w
+    xy, xz, yz, xw, yw, zw = x * y, x * z, y * z, x * w, y * w, z * w
     rows = [
-        1 - 2 * (y * y + z * z),
-        2 * (x * y - z * w),
-        2 * (x * z + y * w),
-        2 * (x * y + z * w),
-        1 - 2 * (x * x + z * z),
-        2 * (y * z - x * w),
-        2 * (x * z - y * w),
-        2 * (y * z + x * w),
-        1 - 2 * (x * x + y * y),
+        x2 - y2 - z2 + w2,
+        2 * (xy - zw),
+        2 * (xz + yw),
+        2 * (xy + zw),
+        -x2 + y2 - z2 + w2,
+        2 * (yz - xw),
+        2 * (xz - yw),
+        2 * (yz + xw),
+        -x2 - y2 + z2 + w2,
     ]
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
@@ -201,7 +205,7 @@ def camera_poses(parameters: Parameters) -> tuple[Tensor, Tensor]:
 def pair_scales(parameters: Parameters, normalized: bool) -> Tensor:
     """(E,) scales of the pairs; normalized: brought to the geometric mean 0.5."""
     logs = parameters.pair_poses[:, 7]
-    return (logs + (LOG_MEAN_SCALE - logs.mean()) if normalized else logs).exp()
+    return logs.exp() * (LOG_MEAN_SCALE - logs.mean()).exp() if normalized else logs.exp()
 
 
 def pair_transforms(parameters: Parameters, normalized: bool) -> tuple[Tensor, Tensor]:
@@ -225,9 +229,8 @@ def world_points(problem: Problem, parameters: Parameters) -> Tensor:
     """(n, A, 3): every image's pixels in the world; meaningless in the padding."""
     depth = parameters.log_depth.exp()[..., None]
     offsets = problem.pixels - principal_points(problem, parameters)[:, None]
-    rays = offsets / focal_lengths(problem, parameters)[:, None, None]
     rotations, centers = camera_poses(parameters)
-    local = torch.cat([depth * rays, depth], dim=-1)
+    local = torch.cat([depth * offsets / focal_lengths(problem, parameters)[:, None, None], depth], dim=-1)
     return torch.baddbmm(centers[:, None], local, rotations.mT)
 
 
