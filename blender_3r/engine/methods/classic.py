@@ -6,7 +6,6 @@ refines them, plane sweep stereo fills in depth. Works offline on any machine, a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,6 +29,7 @@ from ..solve.tracks import track_video
 from ..solve.tripod import classify_motion, solve_tripod
 from ..solve.video import GUESSED_FOCAL, VideoSettings, solve_video
 from .base import CamerasSolved, Context, Event, MethodInfo, Progress, ViewReady, run_reporting
+from .lenses import read_intrinsics
 from .sparse_cloud import sparse_cloud
 
 INFO = MethodInfo(
@@ -113,7 +113,7 @@ def start_lenses(frames: FrameSource, settings: Settings) -> LensModel:
     names = {camera: number for number, camera in enumerate(dict.fromkeys(info.camera for info in frames.infos))}
     group = np.array([names[info.camera] for info in frames.infos])
     if settings.intrinsics is not None:
-        start = _read_intrinsics(Path(settings.intrinsics), frames)
+        start = read_intrinsics(Path(settings.intrinsics), frames)
         return LensModel(start, np.arange(len(start)), focal_known=True, distortion_known=True)
     start = []
     for info in frames.infos:
@@ -122,30 +122,6 @@ def start_lenses(frames: FrameSource, settings: Settings) -> LensModel:
         start.append(Intrinsics(info.width, info.height, focal, focal, info.width / 2, info.height / 2))
     measured = all(info.focal_px for info in frames.infos)
     return LensModel(start, group, focal_known=settings.focal_px is not None, focal_measured=measured)
-
-
-def _read_intrinsics(path: Path, frames: FrameSource) -> list[Intrinsics]:
-    try:
-        images = json.loads(path.read_text(encoding="utf-8"))["images"]
-        known = {Path(str(image["file"])).stem: image for image in images}
-        lenses = []
-        for info in frames.infos:
-            image = known[Path(info.file).stem]
-            dist = image.get("dist") or {}
-            lens = Intrinsics(
-                int(image["width"]),
-                int(image["height"]),
-                *(float(image[name]) for name in ("fx", "fy", "cx", "cy")),
-                *(float(dist.get(name) or 0.0) for name in ("k1", "k2", "p1", "p2")),
-            )
-            lenses.append(lens.scaled_to(info.width, info.height))
-        return lenses
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise EngineError(
-            "usage",
-            f"The cameras in {path} cannot be used ({type(error).__name__}: {error}).",
-            "Give a file of the form of cameras.json, with fx, fy, cx, cy for every image.",
-        ) from error
 
 
 def _solve(

@@ -17,15 +17,40 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_count(value: Any) -> bool:
+    return _is_number(value) and value >= 1 and value == int(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
 # Name of a setting to (what it must be, in words, test).
 SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "quality": ("draft, normal or fine", lambda v: v in ("draft", "normal", "fine")),
     "lens": ("auto, shared or zoom", lambda v: v in ("auto", "shared", "zoom")),
     "focal_px": ("a positive number of pixels", lambda v: _is_number(v) and 0 < v < 1e6),
     "dense": ("true or false", lambda v: isinstance(v, bool)),
-    "points": ("a positive whole number", lambda v: _is_number(v) and v >= 1 and v == int(v)),
-    "intrinsics": ("the path of a file", lambda v: isinstance(v, str) and v != ""),
-    "threads": ("a positive whole number", lambda v: _is_number(v) and v >= 1 and v == int(v)),
+    "points": ("a positive whole number", _is_count),
+    "intrinsics": ("the path of a file", _is_text),
+    "threads": ("a positive whole number", _is_count),
+    # of the pairwise method
+    "model": ("the id of a model", _is_text),
+    "weights": ("the path of a checkpoint", _is_text),
+    "image_size": (
+        "a whole number of pixels, a multiple of 16 from 64 on",
+        lambda v: _is_count(v) and v >= 64 and v % 16 == 0,
+    ),
+    "scene_graph": ("the name of a scene graph", _is_text),
+    "alignment": ("auto, global, sparse or reference", lambda v: v in ("auto", "global", "sparse", "reference")),
+    "iterations": ("a positive whole number", _is_count),
+    "schedule": ("cosine or linear", lambda v: v in ("cosine", "linear")),
+    "min_confidence": ("a number, 0 or more", lambda v: _is_number(v) and v >= 0),
+    "clean": ("true or false", lambda v: isinstance(v, bool)),
+    "poses": ("the path of a file", _is_text),
+    "device": ("auto, cpu, cuda, cuda:N or mps", _is_text),
+    "precision": ("auto, float32, bfloat16 or float16", lambda v: v in ("auto", "float32", "bfloat16", "float16")),
+    "memory_gb": ("a positive number of gigabytes", lambda v: _is_number(v) and v > 0),
 }
 
 
@@ -68,6 +93,7 @@ def fingerprint(request: dict[str, Any]) -> str:
         "settings": {name: value for name, value in settings.items() if name != "threads"},
         "files": [_stamp(file) for file in source.files],
         "intrinsics": _stamp(settings["intrinsics"]) if "intrinsics" in settings else None,
+        **{name: _stamp(settings[name]) for name in ("poses", "weights") if name in settings},
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 

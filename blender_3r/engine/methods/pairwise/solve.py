@@ -1,0 +1,199 @@
+"""From frames to an aligned scene: reading, encoding, pairs, alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ...media.frames import FrameSource
+from ..base import Context, Event
+from .alignment import AlignSettings, Scene, align_pairs, clean
+from .collect import PairMaps, collect_matches, collect_pairs
+from .estimate import USABLE, Budget, free_memory, pair_map_bytes
+from .inference import EncodedImages, PairRunner, choose_device, choose_precision
+from .metric import metric_scale, scaled
+from .network import choose_model, loaded, make_room
+from .options import MIN_CONFIDENCE, Options
+from .pairs import Pairs, choose_pairs, graph_pairs
+from .reading import KnownCameras, Pictures, known_cameras
+from .results import Solved
+from .similar import automatic_retrieval, is_retrieval, similar_pairs
+from .sparse.collector import SparseCollector
+from .sparse.optimise import SparseSettings
+from .stages import ALIGNING, ENCODING, LOADING, PREDICTING, READING, VIEWS, Stages
+from .store import PairStore
+
+PATCH_SIZE = 16
+# What the sparse alignment takes off the networks' confidences, which begin at 1.
+SPARSE_OFFSET = np.float32(0.999)
+
+
+def solve(
+    frames: FrameSource, options: Options, context: Context, report: Callable[[Event], None]
+) -> tuple[Solved, Pictures]:
+    """Cameras and depth of all frames that can be placed.
+
+    Raises EngineError: "usage" for settings that contradict each other or the model, "machine" when weights, memory
+    or the device are missing, "input" when no frame can be read, "unsolved" when no two images overlap.
+    """
+    torch.set_num_threads(context.threads)
+    return _Solve(frames, options, context, report).run()
+
+
+class _Solve:
+    """One source on its way."""
+
+    def __init__(
+        self, frames: FrameSource, options: Options, context: Context, report: Callable[[Event], None]
+    ) -> None:
+        self.frames, self.options, self.context = frames, options, context
+        self.stages = Stages(report, context)
+        self.model = choose_model(options)
+        self.device = choose_device(options.device)
+        self.alignment = options.alignment_for(self.model.has_descriptors)
+        self.shares_focal = options.shares_focal(frames.kind)
+        self.pictures = Pictures(frames, self.model.image_size, PATCH_SIZE)
+        self.used: list[int] = []
+        self.sizes: list[tuple[int, int]] = []
+
+    def run(self) -> tuple[Solved, Pictures]:
+        self.used, notes = self.pictures.read_all(self.stages.counted("Reading images", READING, LOADING))
+        self.sizes = [self.pictures.get(frame).size for frame in self.used]
+        count = len(self.used)
+        if count == 1 or (count == 2 and self.options.alignment == "auto"):
+            self.alignment = "global"  # which views a pair in closed form
+        known = known_cameras(self.pictures, self.used, self.options)
+        scene, warnings = self._sparse(known) if self.alignment == "sparse" else self._dense(known)
+        solved = Solved(
+            scene,
+            self.used,
+            input=(self.pictures.size, self.pictures.patch_size),
+            min_confidence=self._min_confidence(),
+            notes=notes,
+            warnings=[*known.warnings, *warnings],
+            lens=self._lens(),
+            is_metric=self.model.is_metric and known.poses is None,
+            focal_is_certain=known.focals is not None or count > 1,
+            sparse=getattr(scene, "sparse", None) or None,
+        )
+        return solved, self.pictures
+
+    def _min_confidence(self) -> float:
+        given = self.options.min_confidence
+        return MIN_CONFIDENCE[self.alignment] if given is None else float(given)
+
+    def _lens(self) -> str:
+        if self.shares_focal and (len(self.used) > 2 or self.alignment == "sparse"):
+            return "shared"
+        return "zoom" if self.frames.kind == "video" else "groups"
+
+    # -- all pixels of all pairs
+
+    def _dense(self, known: KnownCameras) -> tuple[Scene, Sequence[str]]:
+        pairs = self._plan()
+        size = pair_map_bytes(self.sizes, pairs.edges)
+        store = PairStore(self.context.job, size, self.device.type == "cpu", self.context.log)
+        maps = PairMaps(self.sizes, pairs.edges, self._place_of_maps(pairs), store)
+        self.context.log(f"scene graph {pairs.graph}: {len(pairs.edges)} pairs, {len(maps.missing)} to predict")
+        if maps.missing:
+            with self._network() as runner:
+                counted = self.stages.counted("Predicting pairs", PREDICTING, ALIGNING)
+                collect_pairs(maps, runner, self._encode(runner), counted)
+        make_room(Budget(self.sizes, self.alignment, None, graph_pairs).needed(pairs.edges), self.device)
+        predictions = maps.predictions()
+        settings = AlignSettings(
+            algorithm="reference" if self.alignment == "reference" else "fast",
+            iterations=self.options.steps,
+            schedule=self.options.schedule or "cosine",
+            shared_focal=self.shares_focal and len(self.used) > 2,
+            known_focals=known.focals,
+            known_principal_points=known.principal_points,
+            known_poses=known.poses,
+        )
+        scene = align_pairs(predictions, settings, self.stages.named(ALIGNING, VIEWS), self.context.check_cancelled)
+        if len(self.used) == 1 and known.focals is not None:
+            scene = replace(scene, focals=known.focals)
+        if self.options.clean and len(self.used) > 1:
+            scene = clean(scene)
+        if self.model.is_metric and known.poses is None:
+            scene = scaled(scene, metric_scale(scene, predictions))
+        return scene, pairs.warnings
+
+    # -- matches
+
+    def _sparse(self, known: KnownCameras) -> tuple[Scene, Sequence[str]]:
+        graph = self.options.scene_graph
+        if graph == "auto":
+            graph = automatic_retrieval(self.model, len(self.used), self.frames.kind) or graph
+        pairs = None if is_retrieval(graph) else self._plan()
+        collector = SparseCollector(self.sizes, [self.pictures.get(frame).color for frame in self.used])
+        with self._network() as runner:
+            encoded = self._encode(runner)
+            if pairs is None:
+                pairs = Pairs(graph, similar_pairs(encoded, graph, self.device, self.context.check_cancelled))
+            self.context.log(f"scene graph {pairs.graph}: {len(pairs.edges)} pairs")
+            counted = self.stages.counted("Predicting and matching pairs", PREDICTING, ALIGNING)
+            collect_matches(collector, runner, encoded, pairs.edges, counted)
+            del encoded
+        settings = SparseSettings(
+            coarse_iterations=self.options.steps,
+            fine_iterations=self.options.steps,
+            shared_intrinsics=self.shares_focal,
+            known_focals=known.focals,
+            known_principal_points=known.principal_points,
+            known_poses=known.poses,
+            clean=self.options.clean,
+        )
+        named = self.stages.named(ALIGNING, VIEWS)
+        scene = collector.finish(settings, named, self.context.check_cancelled, self.device)
+        raised = [np.where(values > 0, values + SPARSE_OFFSET, np.float32(0)) for values in scene.confidence]
+        return replace(scene, confidence=raised), pairs.warnings
+
+    # -- shared by both
+
+    def _plan(self) -> Pairs:
+        """The pairs to predict; refuses what does not fit, before anything is loaded."""
+        limit, free = self.options.memory_limit, self._free_places()
+        available = limit if limit is not None else (max(free.values()) if free else None)
+        budget = Budget(self.sizes, self.alignment, available, graph_pairs)
+        return choose_pairs(self.options.scene_graph, self.frames.kind, budget)
+
+    def _free_places(self) -> dict[str, int]:
+        """Usable bytes of the device, the network on it, and of main memory, as far as they are known."""
+        free = {}
+        for device in {self.device, torch.device("cpu")}:
+            found = free_memory(device.type, device.index)
+            if found is not None:
+                taken = self.model.record.memory_bytes if device == self.device else 0
+                free[device.type] = max(0, int(USABLE * found) - taken)
+        return free
+
+    def _place_of_maps(self, pairs: Pairs) -> torch.device:
+        """The device where pair maps and alignment fit, else main memory."""
+        budget = Budget(self.sizes, self.alignment, self._free_places().get(self.device.type), graph_pairs)
+        if budget.fits(pairs.edges):
+            return self.device
+        self.context.log(f"the pair maps do not fit on {self.device}; they are kept and aligned in main memory")
+        return torch.device("cpu")
+
+    @contextmanager
+    def _network(self) -> Iterator[PairRunner]:
+        """The network, loaded, with what it may use."""
+        self.stages.tell("Loading the model", LOADING, ENCODING, 0, 1)
+        with loaded(self.model, self.device, self.context.check_cancelled) as predictor:
+            yield PairRunner(
+                predictor,
+                self.device,
+                choose_precision(self.options.precision, self.device),
+                memory_limit=self.options.memory_limit,
+                check_cancelled=self.context.check_cancelled,
+                log=self.context.log,
+            )
+
+    def _encode(self, runner: PairRunner) -> EncodedImages:
+        images = (self.pictures.get(frame).tensor for frame in self.used)
+        return runner.encode(images, len(self.used), self.stages.counted("Encoding images", ENCODING, PREDICTING))

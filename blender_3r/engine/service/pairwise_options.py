@@ -1,0 +1,100 @@
+"""The pairwise method's part of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+_GRAPHS = (
+    "which images are paired: complete (all, the default for up to 16), swin-W (each with the W next; the default for "
+    "footage, W = 5), logwin-W (1, 2, 4, ... on, W of them; the default for many photos without retrieval weights), "
+    "oneref-R (all with image R), swinstride-W, swin2stride-W, swinskip_start-W (windows with gaps), each over the "
+    "ends of the row unless -noncyclic follows; retrieval-N-K (N key images and the K most similar of each image, "
+    "needs the weights mast3r-retrieval)"
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add a group with the options of the method to those of the command reconstruct."""
+    group = parser.add_argument_group("method pairwise", "What the method pairwise can be told; others ignore it.")
+    group.add_argument("--model", metavar="ID", help="the weights, see the command models (default: mast3r-512)")
+    group.add_argument(
+        "--weights", metavar="PATH", help="a checkpoint of your own, for the network of --model (.safetensors, .pth)"
+    )
+    group.add_argument(
+        "--image-size",
+        type=int,
+        metavar="PX",
+        help="long side of what the network sees, 512 or 224 (square); default: what the model was trained for",
+    )
+    group.add_argument("--scene-graph", metavar="GRAPH", help=_GRAPHS)
+    group.add_argument(
+        "--alignment",
+        choices=("auto", "global", "sparse", "reference"),
+        help="how pairs become one scene: global (pointmaps of all pairs), sparse (matches only, memory grows with the "
+        "images and not with the pairs; MASt3R models), reference (DUSt3R's published optimisation, slow); auto "
+        "takes sparse for MASt3R models and global for others. One image or two need none",
+    )
+    group.add_argument(
+        "--iterations",
+        type=int,
+        metavar="N",
+        help="steps of the reference alignment, and of each of the two stages of the sparse one (default: 300; 100 for "
+        "quality draft, 500 for fine). The global alignment stops by itself",
+    )
+    group.add_argument(
+        "--schedule",
+        choices=("cosine", "linear"),
+        help="how the step size of the reference alignment falls (default: cosine)",
+    )
+    group.add_argument(
+        "--min-confidence",
+        type=float,
+        metavar="C",
+        help="drop points of which the network is less sure; its scale begins at 1 (default: 1.1, sparse 2.5; "
+        "0 keeps all, points that hide what other views see too)",
+    )
+    group.add_argument(
+        "--no-clean", action="store_true", help="keep the confidence of points that hide what other views see"
+    )
+    group.add_argument(
+        "--poses",
+        metavar="FILE",
+        help="known camera poses, in the form of cameras.json; of two images at least, missing ones are solved",
+    )
+    group.add_argument(
+        "--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps (default: the fastest there is)"
+    )
+    group.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="in which the network computes; its heads always take float32 (default: bfloat16 on graphics cards that "
+        "have it, float32 on the CPU)",
+    )
+    group.add_argument(
+        "--memory", type=float, metavar="GB", help="how much memory may be used (default: what is free, less a reserve)"
+    )
+
+
+def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a request, None where nothing was said."""
+    return {
+        "model": options.model,
+        "weights": _absolute(options.weights),
+        "image_size": options.image_size,
+        "scene_graph": options.scene_graph,
+        "alignment": options.alignment,
+        "iterations": options.iterations,
+        "schedule": options.schedule,
+        "min_confidence": options.min_confidence,
+        "clean": False if options.no_clean else None,
+        "poses": _absolute(options.poses),
+        "device": options.device,
+        "precision": options.precision,
+        "memory_gb": options.memory,
+    }
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(Path(path).absolute()) if path else None
