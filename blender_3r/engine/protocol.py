@@ -5,10 +5,15 @@ Unknown types are ignored with a log line; a malformed line never ends the proce
 in the job folder, and a message only says that they are there.
 
 To the engine:   reconstruct {id, request}   cancel {id}   methods {id}   check {id}   quit
+                 models {id}   download {id, model, accept, again}
 From the engine: hello {protocol, version, python, pid}   methods {id, methods}   checked {id, report}
                  started {id, job, total, resumed}   progress {id, stage, done, total, fraction, eta_s}
                  cameras {id, solved, total}   view {id, index}   log {text}
                  done {id, summary}   failed {id, kind, message, hint}   cancelled {id}
+                 models {id, models, problems}   downloaded {id, model, path, notes}
+
+A download is a job like a reconstruction: one at a time, with progress (in bytes: unit is "bytes"), to be cancelled by
+its id. accept says that the user has accepted the model's licence; without it nothing is downloaded.
 """
 
 from __future__ import annotations

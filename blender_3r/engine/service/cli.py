@@ -24,6 +24,14 @@ EXIT_HELP = f"""exit status:
   {errors.EXIT_CANCELLED}  stopped by Ctrl-C; what was computed is kept, and the same command goes on from there
 """
 
+MODELS_HELP = """environment:
+  HF_HOME            where files of the Hugging Face hub lie; all programs share them
+  HF_TOKEN           the token for models that ask for one
+  HF_HUB_OFFLINE=1   download nothing
+  BLENDER_3R_ZOO     where files from elsewhere and your own records (records/*.toml) lie
+  http_proxy, https_proxy, no_proxy
+"""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit status is one of errors.EXIT_*, as --help lists them."""
@@ -54,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _reconstruct(options: argparse.Namespace) -> int:
     from .console import run_on_console
+    from .pairwise_options import chosen_settings
     from .settings import make_request
 
     source = source_from_path(
@@ -72,6 +81,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
         "points": options.points,
         "intrinsics": str(Path(options.intrinsics).absolute()) if options.intrinsics else None,
         "threads": options.threads,
+        **chosen_settings(options),
     }
     request = make_request(options.method, source, settings)
     summary = run_on_console(request, Path(options.out), restart=options.restart, debug=options.debug)
@@ -127,6 +137,27 @@ def _export(options: argparse.Namespace) -> int:
     return errors.EXIT_OK
 
 
+def _models(options: argparse.Namespace) -> int:
+    from . import models
+
+    if (options.what == "list") == bool(options.id):
+        text = "The list takes no model." if options.id else f"What to {options.what} is not said."
+        raise EngineError("usage", text, "See the command models without arguments for the names.")
+    if options.what == "list":
+        listed = models.list_models()
+        print(json.dumps(listed) if options.json else "\n".join(models.table(listed)))
+        return errors.EXIT_OK
+    report = models.console_report()
+    done = []
+    for id_ in options.id:
+        if options.what == "download":
+            done.append(models.download_model(id_, report, accept=options.accept_licence, again=options.again))
+        else:
+            done.append({"remove": models.remove_model, "verify": models.verify_model}[options.what](id_, report))
+    print(json.dumps({"status": "done", "models": done}) if options.json else "\n".join(map(models.sentence, done)))
+    return errors.EXIT_OK
+
+
 def _check(options: argparse.Namespace) -> int:
     from .check import self_check
 
@@ -171,6 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("job", metavar="JOB", help="the job folder")
     info.add_argument("--json", action="store_true", help="as JSON")
     _add_export(commands)
+    _add_models(commands)
     check = _add(commands, "check", _check, "test the engine's installation")
     check.add_argument("folder", nargs="?", help="where jobs are to be written (default: the temporary folder)")
     check.add_argument("--json", action="store_true", help="as JSON")
@@ -193,6 +225,8 @@ def _add(commands: Any, name: str, action: Any, summary: str) -> argparse.Argume
 
 
 def _add_reconstruct(commands: Any) -> None:
+    from .pairwise_options import add_options
+
     parser = _add(commands, "reconstruct", _reconstruct, "solve cameras and points from footage")
     parser.add_argument(
         "source",
@@ -218,6 +252,7 @@ def _add_reconstruct(commands: Any) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
     parser.add_argument("--restart", action="store_true", help="forget what the job folder holds")
     parser.add_argument("--json", action="store_true", help="the result as one line of JSON")
+    add_options(parser)
 
 
 def _add_export(commands: Any) -> None:
@@ -270,6 +305,16 @@ def _add_export(commands: Any) -> None:
     )
     listed = "\n".join(f"  {name:11} {format_.text}" for name, format_ in sorted(FORMATS.items()))
     parser.epilog = f"formats:\n{listed}\n\n{EXIT_HELP}"
+
+
+def _add_models(commands: Any) -> None:
+    parser = _add(commands, "models", _models, "list, download, verify or remove the weights of networks")
+    parser.add_argument("what", nargs="?", default="list", choices=("list", "download", "verify", "remove"))
+    parser.add_argument("id", nargs="*", metavar="ID", help="which; the list tells the names")
+    parser.add_argument("--accept-licence", action="store_true", help="the licence that the list names is accepted")
+    parser.add_argument("--again", action="store_true", help="download even what is here and right")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.epilog = f"{MODELS_HELP}\n{EXIT_HELP}"
 
 
 def _print_error(error: EngineError, as_json: bool) -> None:

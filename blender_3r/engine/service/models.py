@@ -55,9 +55,28 @@ def download_model(
         if is_cancelled():
             raise DownloadCancelled(record.title)
 
-    progress = _Progress(report)
-    path = zoo.download(record, progress, check_cancelled, accept=accept is True, again=again is True, log=log)
+    try:
+        path = zoo.download(record, _Progress(report), check_cancelled, accept=accept, again=again, log=log)
+    except KeyboardInterrupt:
+        raise DownloadCancelled(record.title) from None
     return {"model": record.id, "path": str(path), "notes": notes}
+
+
+def verify_model(id_: str, report: Callable[..., None]) -> dict[str, Any]:
+    """Read a model's files whole and compare them; a wrong one is removed. Raises what zoo.verify raises."""
+    record = zoo.find_record(id_)
+    verdicts = zoo.verify(record, _Progress(report))
+    files = [
+        {"path": str(one.path), "bytes": one.bytes, "sha256": one.sha256, "compared_with": one.origin}
+        for one in verdicts
+    ]
+    return {"model": record.id, "files": files}
+
+
+def remove_model(id_: str, report: Callable[..., None]) -> dict[str, Any]:
+    """Remove a model's files from this machine. report is not used: it takes no time."""
+    record = zoo.find_record(id_)
+    return {"model": record.id, "freed_bytes": zoo.remove(record)}
 
 
 class DownloadCancelled(Cancelled):
@@ -112,6 +131,16 @@ def table(listed: dict[str, Any]) -> list[str]:
         lines.append(" " * 21 + ", ".join(fact for fact in facts if fact))
         lines.append(" " * 21 + model["source"])
     return lines + [f"Note: {problem}" for problem in listed["problems"]]
+
+
+def sentence(done: dict[str, Any]) -> str:
+    """What was done to a model, for people."""
+    if "freed_bytes" in done:
+        return f"{done['model']} removed, {done['freed_bytes'] / 1e9:.2f} GB freed."
+    if "path" in done:
+        return f"{done['model']} is here: {done['path']}"
+    checked = [f"  {file['path']}: as {file['compared_with']} says" for file in done["files"]]
+    return "\n".join([f"{done['model']} is right.", *checked])
 
 
 def console_report() -> Callable[..., None]:

@@ -8,6 +8,7 @@ import platform
 import queue
 import sys
 import threading
+import traceback
 from typing import Any, BinaryIO
 
 from .. import __version__, protocol
@@ -53,10 +54,12 @@ class Service:
         if kind == "cancel":
             if job_id is None or job_id == self._job_id:
                 self._cancel.set()
-        elif kind == "reconstruct":
+        elif kind in ("reconstruct", "download"):
             self._start(message)
         elif kind == "methods":
             self._answer(job_id, self._send_methods)
+        elif kind == "models":
+            self._answer(job_id, self._send_models)
         elif kind == "check":
             self._answer(job_id, self._send_report)
         else:
@@ -102,6 +105,8 @@ class Service:
     def _outcome(self, message: protocol.Message, report: Any) -> tuple[str, dict[str, Any]]:
         """Run the job; the type and fields of the message that ends it."""
         try:
+            if message["type"] == "download":
+                return "downloaded", self._download(message, report)
             folder = message.get("job")
             if not isinstance(folder, str) or not folder:
                 raise EngineError("usage", "The request names no job folder.")
@@ -115,6 +120,16 @@ class Service:
         except ImportError as error:
             hint = "The engine's installation is incomplete: install the engine again."
             return "failed", {"kind": "machine", "message": f"The engine cannot start a job ({error}).", "hint": hint}
+        except Exception as error:  # without a last word the engine would count as busy for ever
+            traceback.print_exc()
+            text = f"The engine failed unexpectedly ({type(error).__name__}: {error})."
+            return "failed", {"kind": "internal", "message": text, "hint": "Its log tells more."}
+
+    def _download(self, message: protocol.Message, report: Any) -> dict[str, Any]:
+        from .models import download_model
+
+        wishes = {name: message.get(name) is True for name in ("accept", "again")}
+        return download_model(message.get("model"), report, self._cancel.is_set, **wishes)
 
     def _answer(self, job_id: Any, action: Any) -> None:
         try:
@@ -126,6 +141,11 @@ class Service:
         from ..methods import list_methods
 
         self.send("methods", id=job_id, methods=[dataclasses.asdict(info) for info in list_methods()])
+
+    def _send_models(self, job_id: Any) -> None:
+        from .models import list_models
+
+        self.send("models", id=job_id, **list_models())
 
     def _send_report(self, job_id: Any) -> None:
         from .check import self_check
