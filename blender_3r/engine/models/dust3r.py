@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .config import count_blocks
+from .config import count_blocks, drop_unused, fill_blocks
 from .layers.activations import ConfidenceMode, activate_confidence, activate_points
 from .layers.blocks import DecoderBlock, EncoderBlock
 from .layers.heads import DptHead, dpt_hooks, unfold_patches, without_autocast
@@ -153,18 +153,8 @@ class Dust3r(nn.Module):
         """Published names to ours: of tensors stored under two names one is kept, the second decoder is filled from
         the first where a file has but one, and what no output depends on is left out.
         """
-        adapted: dict[str, Any] = {}
-        for name, value in state.items():
-            if name == "mask_token" or ".refinenet4.resConfUnit1." in name:
-                continue
-            adapted[_first_name(name)] = value
-        if not any(name.startswith("dec_blocks2.") for name in adapted):
-            copies = {
-                name.replace("dec_blocks.", "dec_blocks2.", 1): value
-                for name, value in adapted.items()
-                if name.startswith("dec_blocks.")
-            }
-            adapted.update(copies)
+        adapted = drop_unused(state)
+        fill_blocks(adapted, "dec_blocks", "dec_blocks2")
         return adapted
 
     def encode(self, images: Tensor, for_many_pairs: bool = False) -> Encoded:
@@ -256,12 +246,3 @@ def read_points(raw: Tensor, config: Dust3rConfig) -> tuple[Tensor, Tensor]:
     """(B, 4, H, W) to points (B, H, W, 3) and confidence (B, H, W)."""
     raw = raw.permute(0, 2, 3, 1)
     return activate_points(raw[..., :3], config.point_mode), activate_confidence(raw[..., 3], config.conf_mode)
-
-
-def _first_name(name: str) -> str:
-    """`scratch.layer_rn.K` and `scratch.layer{K+1}_rn` are two names of one tensor."""
-    head, found, rest = name.partition(".scratch.layer_rn.")
-    if not found:
-        return name
-    number, _, leaf = rest.partition(".")
-    return f"{head}.scratch.layer{int(number) + 1}_rn.{leaf}"

@@ -9,10 +9,14 @@ from torch import Tensor
 
 
 class RopeTables(NamedTuple):
-    """cos, sin: (B, 1, N, d) float32, one row per token; made once for all layers that share positions."""
+    """cos, sin: (B, 1, N, d) float32, one row per token; made once for all layers that share positions.
+
+    pieces: widths of the groups of channels that turn with one coordinate each.
+    """
 
     cos: Tensor
     sin: Tensor
+    pieces: tuple[int, ...]
 
 
 def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTables:
@@ -27,14 +31,13 @@ def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTa
     exponents = torch.arange(0, half, 2, device=positions.device, dtype=torch.float32) / half
     angles = positions[..., None].float() * base**-exponents  # (B, N, 2, D/2)
     angles = torch.cat([angles, angles], dim=-1).flatten(2)[:, None]
-    return RopeTables(angles.cos(), angles.sin())
+    return RopeTables(angles.cos(), angles.sin(), (half, half))
 
 
 def apply_rope(tokens: Tensor, tables: RopeTables) -> Tensor:
     """Turn queries or keys (B, heads, N, d); computed in float32 whatever their type, since angles are large."""
     values = tokens.float()
-    y, x = values.chunk(2, dim=-1)
-    turned = torch.cat([_quarter_turn(y), _quarter_turn(x)], dim=-1)
+    turned = torch.cat([_quarter_turn(piece) for piece in values.split(tables.pieces, dim=-1)], dim=-1)
     return (values * tables.cos + turned * tables.sin).to(tokens.dtype)
 
 
