@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .measure import busy, machine
+from .page import write_part
 from .report import all_reached, write_report
 from .runs import BLENDER_PYTHON, ROOT, Row, Runner
 from .scenes import BLENDER, CASES, METHODS, OURS, Case, NoData, data_folder
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run_case(runner, [row for row in rows if row.case is case], options.repeat)
         facts["finished"] = "finished" if case is cases[-1] else f"not finished, the last case is {case.id}"
         done = [row for row in rows if row.walls or row.note]
-        write(out, write_report(done, {**facts, "finished": f"{facts['finished']}, {busy()} at the end"}))
+        page = write_report(done, {**facts, "finished": f"{facts['finished']}, {busy()} at the end"})
+        write_part(out, "classic", page)
     print(f"Wrote {out}")
     return 0 if all_reached(rows) else 1
 
@@ -108,11 +110,6 @@ def _git(*arguments: str) -> str:
     except FileNotFoundError:
         return ""
     return done.stdout.strip()
-
-
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:

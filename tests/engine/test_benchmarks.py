@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import classic, klt, scores
 from benchmarks.measure import run_measured
+from benchmarks.page import read_parts, write_part
 from benchmarks.report import TABLES, all_reached, write_report
 from benchmarks.runs import Row
 from benchmarks.scenes import CASES, KLT_GLOB, METHODS, OURS, SIFT_INC, Bar, NoData, data_folder
@@ -165,3 +166,13 @@ def test_tracker_of_the_comparison_follows_a_moving_texture():
     assert len(a) > 100
     moved = last.xy[b] - first.xy[a]
     assert np.median(np.abs(moved - step * 7)) < 0.1
+
+
+def test_each_benchmark_rewrites_its_own_part_of_the_page(tmp_path):
+    path = tmp_path / "RESULTS.md"
+    write_part(path, "classic", "# One\n\nfirst\n")
+    write_part(path, "pairwise", "# Two")
+    write_part(path, "classic", "# One\n\nsecond")
+    assert read_parts(path) == {"classic": "# One\n\nsecond", "pairwise": "# Two"}
+    assert path.read_text().index("# One") < path.read_text().index("# Two")
+    assert "first" not in path.read_text()
