@@ -13,7 +13,17 @@ import torch
 from .checking import Fixture, Result
 
 # Modules of this package with checks(fixture) -> Iterator[Result].
-CHECKERS = ("croco", "dust3r", "preprocess", "pair_graphs", "alignment", "matching", "sparse_alignment", "retrieval")
+CHECKERS = (
+    "croco",
+    "dust3r",
+    "dinov2",
+    "preprocess",
+    "pair_graphs",
+    "alignment",
+    "matching",
+    "sparse_alignment",
+    "retrieval",
+)
 
 
 class FolderReport:

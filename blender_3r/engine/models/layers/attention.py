@@ -12,28 +12,46 @@ from torch.nn.functional import scaled_dot_product_attention
 from .rope import RopeTables, apply_rope
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Softmax of q k^T / sqrt(d) over the keys, times v: (B, heads, N, d) each; returns (B, N, heads * d)."""
-    return scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
+    """Softmax of q k^T / sqrt(d) over the keys, times v: (B, heads, N, d) each; returns (B, N, heads * d).
+
+    mask: bool, True where a query may read a key, anything that broadcasts to (B, heads, N, M). scale: instead of
+    1 / sqrt(d).
+    """
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale).transpose(1, 2).flatten(2)
 
 
 class SelfAttention(nn.Module):
-    """Attention among the tokens of one view. Weights: `qkv` (q, k, v; each head-major), `proj`."""
+    """Attention among the tokens of a set. Weights: `qkv` (q, k, v; each head-major), `proj`, and where queries and
+    keys are normed `q_norm`, `k_norm`.
 
-    def __init__(self, width: int, heads: int) -> None:
+    qk_norm_eps: norm each head's queries and keys before they turn; None = not. scale: see attend().
+    """
+
+    def __init__(self, width: int, heads: int, qk_norm_eps: float | None = None, scale: float | None = None) -> None:
         super().__init__()
         self.heads = heads
+        self.scale = scale
         self.qkv = nn.Linear(width, 3 * width)
+        self.q_norm, self.k_norm = (
+            nn.Identity() if qk_norm_eps is None else nn.LayerNorm(width // heads, eps=qk_norm_eps) for _ in range(2)
+        )
         self.proj = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor, rope: RopeTables | None = None) -> Tensor:
-        """tokens: (B, N, C). Returns (B, N, C)."""
+    def forward(self, tokens: Tensor, rope: RopeTables | None = None, mask: Tensor | None = None) -> Tensor:
+        """tokens: (B, N, C). mask: see attend(). Returns (B, N, C)."""
+        query, key, value = self.project(tokens)
+        if rope is not None:
+            query, key = apply_rope(query, rope), apply_rope(key, rope)
+        return self.proj(attend(query, key, value, mask, self.scale))
+
+    def project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, N, C) to queries, keys and values, (B, heads, N, d) each and of one type."""
         batch, count, width = tokens.shape
         qkv = self.qkv(tokens).view(batch, count, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        if rope is not None:
-            query, key = apply_rope(query, rope), apply_rope(key, rope)
-        return self.proj(attend(query, key, value))
+        # Norms answer in float32 under autocast.
+        return self.q_norm(query).to(value.dtype), self.k_norm(key).to(value.dtype), value
 
 
 class CrossAttention(nn.Module):

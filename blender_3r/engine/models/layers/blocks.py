@@ -1,7 +1,8 @@
-"""Transformer blocks of the CroCo family, pre-norm."""
+"""Transformer blocks, pre-norm: those of the CroCo family and those of vision transformers."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from .attention import CrossAttention, SelfAttention
@@ -21,19 +22,46 @@ class Mlp(nn.Module):
         return self.fc2(self.act(self.fc1(tokens)))
 
 
-class EncoderBlock(nn.Module):
-    """Self-attention and MLP: (B, N, C) to (B, N, C)."""
+class LayerScale(nn.Module):
+    """One learned factor per channel, `gamma`."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float, eps: float) -> None:
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens * self.gamma
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention and MLP: (B, N, C) to (B, N, C).
+
+    layer_scale: both are scaled (`ls1`, `ls2`) before they are added. mlp: another MLP. The rest: see SelfAttention.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp_ratio: float,
+        eps: float,
+        *,
+        layer_scale: bool = False,
+        mlp: nn.Module | None = None,
+        qk_norm_eps: float | None = None,
+        scale: float | None = None,
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=eps)
-        self.attn = SelfAttention(width, heads)
+        self.attn = SelfAttention(width, heads, qk_norm_eps, scale)
         self.norm2 = nn.LayerNorm(width, eps=eps)
-        self.mlp = Mlp(width, int(width * mlp_ratio))
+        self.mlp = Mlp(width, int(width * mlp_ratio)) if mlp is None else mlp
+        self.ls1, self.ls2 = (LayerScale(width) if layer_scale else nn.Identity() for _ in range(2))
 
-    def forward(self, tokens: Tensor, rope: RopeTables | None = None) -> Tensor:
-        tokens = tokens + self.attn(self.norm1(tokens), rope)
-        return tokens + self.mlp(self.norm2(tokens))
+    def forward(self, tokens: Tensor, rope: RopeTables | None = None, mask: Tensor | None = None) -> Tensor:
+        """mask: see attend()."""
+        tokens = tokens + self.ls1(self.attn(self.norm1(tokens), rope, mask))
+        return tokens + self.ls2(self.mlp(self.norm2(tokens)))
 
 
 class DecoderBlock(nn.Module):
