@@ -157,6 +157,7 @@ def test_wrong_content_is_removed_and_fetched_again(stand_in, served, record):
         zoo.download(record, accept=True)
     assert "hash differs" in caught.value.message
     assert "Some Model" in caught.value.message
+    assert FILE in caught.value.message
     assert partials() == []
     assert not zoo.is_downloaded(record)
     served.content = None

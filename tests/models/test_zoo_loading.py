@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from argparse import Namespace
 from dataclasses import asdict, dataclass
 
@@ -292,9 +293,13 @@ def test_idle_networks_are_released():
     now[0] = 599.0
     cache.release_idle()
     assert cache.loaded() == ["a"]
-    now[0] = 601.0
+    with cache.use(record_of("a")) as model:
+        kept = weakref.ref(model)
+    del model
+    now[0] = 700.0
     cache.release_idle()
     assert cache.loaded() == []
+    assert kept() is None
 
 
 def test_the_clock_releases_by_itself():

@@ -59,6 +59,9 @@ def download_model(
         path = zoo.download(record, _Progress(report), check_cancelled, accept=accept, again=again, log=log)
     except KeyboardInterrupt:
         raise DownloadCancelled(record.title) from None
+    for needed in map(zoo.find_record, record.needs):
+        if not zoo.is_downloaded(needed):
+            log(f"{record.title} works together with {needed.title}, which is not here: models download {needed.id}")
     return {"model": record.id, "path": str(path), "notes": notes}
 
 
@@ -139,8 +142,9 @@ def sentence(done: dict[str, Any]) -> str:
         return f"{done['model']} removed, {done['freed_bytes'] / 1e9:.2f} GB freed."
     if "path" in done:
         return f"{done['model']} is here: {done['path']}"
-    checked = [f"  {file['path']}: as {file['compared_with']} says" for file in done["files"]]
-    return "\n".join([f"{done['model']} is right.", *checked])
+    said = [f"as {file['compared_with']} says" if file["compared_with"] else "your own" for file in done["files"]]
+    lines = [f"  {file['path']}: {what}" for file, what in zip(done["files"], said)]
+    return "\n".join([f"{done['model']} is right.", *lines])
 
 
 def console_report() -> Callable[..., None]:

@@ -151,7 +151,8 @@ def free_memory(device: str) -> int | None:
     if device.startswith("cuda"):
         import torch
 
-        return torch.cuda.mem_get_info(torch.device(device))[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own reserve
+        return torch.cuda.mem_get_info(torch.device(device))[0] + kept
     if device.startswith("cpu") and sys.platform == "linux":
         try:
             with open("/proc/meminfo", encoding="ascii") as lines:

@@ -176,10 +176,8 @@ def _get_from_hub(record: Record, file: WeightFile, job: _Job) -> None:
             raise hub.hub_error(error, record, file) from error
         finally:
             part.close()
-        expected = found.expected
-        if file.sha256:
-            expected = Expected(file.sha256, "sha256", file.bytes, "the record")
-        digests = _check_part(part, expected, record, job)
+        expected = _told_by(file) if file.sha256 else found.expected
+        digests = _check_part(part, expected, record, file, job)
         note(_patiently(lambda: hub.place(record, found, part), job.check_cancelled), expected, digests)
 
 
@@ -198,7 +196,7 @@ def _get_from_url(record: Record, file: WeightFile, job: _Job) -> None:
             raise EngineError("machine", text, "Check the network and its proxy settings, then try again.") from error
         finally:
             part.close()
-        digests = _check_part(part, Expected(file.sha256, "sha256", file.bytes, "the record"), record, job)
+        digests = _check_part(part, _told_by(file), record, file, job)
         part.move_to(target)
         known = file.sha256 or digests["sha256"]
         verdict = note(target, Expected(known, origin="the record" if file.sha256 else "its first download"), digests)
@@ -209,18 +207,20 @@ def _get_from_url(record: Record, file: WeightFile, job: _Job) -> None:
         )
 
 
-def _check_part(part: Part, expected: Expected, record: Record, job: _Job) -> dict[str, str]:
-    """A partial file that turns out wrong at its end is of no use for going on with."""
+def _told_by(file: WeightFile) -> Expected:
+    return Expected(file.sha256, "sha256", file.bytes, "the record")
+
+
+def _check_part(part: Part, expected: Expected, record: Record, file: WeightFile, job: _Job) -> dict[str, str]:
+    """The hashes of a finished part. One that turns out wrong is removed: it is of no use for going on with."""
     try:
-        return examine(part.path, expected, job.watch(f"Checking {record.title}"))
+        return examine(part.path, expected, job.watch(f"Checking {file.name}"))
     except Damaged as damage:
         part.remove()
-        text = damage.message.replace(
-            str(part.path), part.path.name.split(".blender_3r.")[0].removesuffix(".incomplete")
-        )
+        what = damage.message.replace(str(part.path), file.name)
         raise Damaged(
             "machine",
-            f"What was downloaded for {record.title} is not what was published: {text} It has been removed.",
+            f"What was downloaded for {record.title} is not what was published: {what} It has been removed.",
             "Try again; if it happens again, a proxy on the way may alter downloads.",
         ) from damage
 
@@ -241,22 +241,17 @@ def _refused(error: Refused, record: Record, file: WeightFile) -> EngineError:
 def _disk_error(error: OSError, record: Record, file: WeightFile) -> EngineError:
     place = hub_cache() if file.repo else zoo_home()
     named = "HF_HOME" if file.repo else "BLENDER_3R_ZOO"
-    if error.errno != errno.ENOSPC:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         text = f"{record.title} cannot be stored in {place} ({error.strerror or error})."
         return EngineError("machine", text, f"Make the folder writable, or name another one in {named}.")
     there = place
     while not there.exists():
         there = there.parent
-    free = shutil.disk_usage(there).free
-    size = (
-        f"{(file.bytes or record.download_bytes) / 1e9:.1f} GB" if file.bytes or record.download_bytes else "more room"
-    )
-    text = (
-        f"There is not enough room for {record.title}: it takes about {size}, and {place} has {free / 1e9:.1f} GB free."
-    )
-    hint = (
-        f"Free some room ({RESERVE_BYTES >> 20} MB are kept free besides), or name a folder on another disk in {named}."
-    )
+    needed = file.bytes or record.download_bytes
+    takes = f", it takes about {needed / 1e9:.1f} GB" if needed else ""
+    free = f"{shutil.disk_usage(there).free / 1e9:.1f} GB"
+    text = f"There is not enough room for {record.title}{takes}: {place} has {free} free."
+    hint = f"Free some room ({RESERVE_BYTES >> 20} MB are kept free besides), or name a folder elsewhere in {named}."
     return EngineError("machine", text, f"{hint} What has come is kept.")
 
 

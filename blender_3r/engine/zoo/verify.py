@@ -41,8 +41,8 @@ class Expected:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A file found to be right. origin: what it was compared with. first_time: nothing was known of it; its hash is
-    recorded now and compared from now on. sha256: "" for the user's own files, which may change as the user likes.
+    """A file found to be right. origin: who said what it must be. first_time: nothing was known of it; its hash is
+    recorded now and compared from now on. The user's own files may change as they like: sha256 and origin are "".
     """
 
     path: Path
@@ -68,7 +68,7 @@ def verify_file(
     if path is None:
         raise not_there(record, file)
     if file.path and not file.sha256:
-        return Verdict(path, "", path.stat().st_size, "nobody: it is the user's own")
+        return Verdict(path, "", path.stat().st_size, "")
     known = expected_of(file, path)
     try:
         return check(path, known, watch, full)
