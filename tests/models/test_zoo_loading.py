@@ -142,6 +142,8 @@ def test_wrong_choices(tmp_path):
         zoo.load_model_file(path, "circle")
     with pytest.raises(EngineError, match="does not look like weights of Dust3r"):
         zoo.load_model_file(path, "dust3r")
+    with pytest.raises(EngineError, match="No network of the architecture dust3r"):
+        zoo.load_model_file(path, "dust3r", {"head_type": "round"})
     with pytest.raises(EngineError, match="listed only"):
         zoo.load_model(own_record(path, ""))
     with pytest.raises(EngineError, match="does not exist"):

@@ -126,6 +126,16 @@ def test_another_version_is_not_glued_to_the_first(stand_in, served, record):
     assert zoo.download(record, accept=True).read_bytes() == DATA[::-1]
 
 
+def test_a_version_that_changes_while_it_comes(stand_in, served, record):
+    served.cuts, served.block, served.delay_s = [500_000], 1 << 14, 0.005
+
+    def change(stage, done, total):
+        if done > 100_000 and served.etag == '"v1"':
+            served.data, served.etag = DATA[: len(DATA) // 2], '"v2"'
+
+    assert zoo.download(record, change, accept=True).read_bytes() == DATA[: len(DATA) // 2]
+
+
 def test_without_a_version_the_beginning_is_not_trusted(stand_in, served, record):
     served.etag = ""
     break_off(record, served, 200_000)

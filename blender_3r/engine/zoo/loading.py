@@ -77,8 +77,12 @@ def _build(
     config_class, module_class = _architecture(architecture)
     state = dict(module_class.adapt_state_dict(checkpoint.tensors))
     made = _config(config_class, config, checkpoint, state)
-    with torch.device("meta"):
-        model = module_class(made)
+    try:
+        with torch.device("meta"):
+            model = module_class(made)
+    except (ValueError, TypeError, KeyError, AssertionError) as error:
+        text = f"No network of the architecture {architecture} can be made for {checkpoint.path} ({error})."
+        raise EngineError("input", text, "Correct the configuration.") from error
     _compare(model.state_dict(), state, checkpoint.path, architecture)
     _move(model.state_dict(), state, checkpoint.tensors, torch.device(device), dtype)
     model.load_state_dict(state, strict=True, assign=True)
@@ -100,15 +104,14 @@ def _config(config_class: type, given: Mapping[str, Any] | None, checkpoint: Che
     """The network's configuration: given, or from the shapes and then what the file says of itself."""
     from ..models.config import config_from_dict
 
-    if given is not None:
-        return config_from_dict(config_class, given)
     shapes = {name: tuple(tensor.shape) for name, tensor in {**checkpoint.tensors, **state}.items()}
     try:
+        if given is not None:
+            return config_from_dict(config_class, given)
         guessed = asdict(config_class.from_shapes(shapes))
         told = {name: checkpoint.facts[name] for name in TOLD_BY_FILES if name in checkpoint.facts}
-        return config_from_dict(
-            config_class, {**guessed, **{k: v for k, v in told.items() if _alike(v, guessed.get(k))}}
-        )
+        guessed |= {name: value for name, value in told.items() if _alike(value, guessed.get(name))}
+        return config_from_dict(config_class, guessed)
     except (KeyError, IndexError, ValueError, TypeError, ZeroDivisionError) as error:
         name = config_class.__name__.removesuffix("Config")
         text = f"{checkpoint.path} does not look like weights of {name}: its layout cannot be read ({error})."

@@ -141,7 +141,7 @@ def fetch(open_reply: Opener, part: Part, total: int, watch: Watch, needs_tag: b
 class _Worker(threading.Thread):
     def __init__(self, open_reply: Opener, part: Part, total: int, needs_tag: bool) -> None:
         super().__init__(name="download", daemon=True)
-        self.total = total
+        self.total, self._is_size_given = total, total > 0
         self.error: Exception | None = None
         self.stopping = threading.Event()
         self._open, self._part, self._needs_tag = open_reply, part, needs_tag
@@ -206,9 +206,9 @@ class _Worker(threading.Thread):
             return "receive"
         if status != 200:
             raise Refused(status)
-        length = reply.headers.get("content-length", "")
-        if length.isdecimal() and not self.total:
-            self.total = int(length)
+        if not self._is_size_given:
+            length = reply.headers.get("content-length", "")
+            self.total = int(length) if length.isdecimal() else 0
         part.restart(_tag(reply.headers))
         return "receive"
 
