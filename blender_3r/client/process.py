@@ -28,10 +28,13 @@ def clean_environment(base: dict[str, str] | None = None) -> dict[str, str]:
     return environment
 
 
-def start_detached(command: Sequence[str], cwd: Path, **pipes: object) -> subprocess.Popen[bytes]:
+def start_detached(
+    command: Sequence[str], cwd: Path, env: dict[str, str] | None = None, **pipes: object
+) -> subprocess.Popen[bytes]:
     """Popen in a process group of its own, at lower priority than the UI, without a console window.
 
-    pipes: stdin, stdout, stderr as Popen takes them. Raises OSError when the program cannot be started.
+    env: instead of clean_environment(). pipes: stdin, stdout, stderr as Popen takes them. Raises OSError when the
+    program cannot be started.
     """
     options: dict[str, object] = {}
     if sys.platform == "win32":
@@ -40,7 +43,7 @@ def start_detached(command: Sequence[str], cwd: Path, **pipes: object) -> subpro
         )
     else:
         options["start_new_session"] = True
-    process = subprocess.Popen(list(command), cwd=cwd, env=clean_environment(), **pipes, **options)
+    process = subprocess.Popen(list(command), cwd=cwd, env=env or clean_environment(), **pipes, **options)
     if sys.platform != "win32":
         with contextlib.suppress(OSError):  # it may have ended already
             os.setpriority(os.PRIO_PGRP, process.pid, 5)
