@@ -50,13 +50,18 @@ def make_scene(
     seed: int = 0,
     edges: list[tuple[int, int]] | None = None,
     field_of_view_deg: float = 60.0,
+    relief: float = 1.0,
 ) -> PairScene:
-    """Views on an arc around a relief. size: (H, W) of all, or of each. noise: of every coordinate, times the depth."""
+    """Views on an arc around a relief.
+
+    size: (H, W) of all, or of each. noise: of every coordinate, times the depth. relief: 1 is shallow, a quarter of a
+    unit up and down at a distance of 4, in which focal lengths are hard to tell; 2 and more is like a real place.
+    """
     rng = np.random.default_rng(seed)
     sizes = [size] * views if isinstance(size, tuple) else list(size)
     focals = np.array([max(s) / (2 * np.tan(np.radians(field_of_view_deg) / 2)) for s in sizes])
     poses = np.stack([_arc_pose(part, rng) for part in np.linspace(-1, 1, views)])
-    waves = rng.normal(size=(6, 2)) * 1.1, rng.uniform(0, 2 * np.pi, 6), rng.uniform(0.04, 0.16, 6)
+    waves = rng.normal(size=(6, 2)) * 1.1, rng.uniform(0, 2 * np.pi, 6), relief * rng.uniform(0.04, 0.16, 6)
     depth = [_relief_depth(pose, _rays(s, f), waves) for pose, s, f in zip(poses, sizes, focals)]
     predictions = predict(poses, focals, depth, edges or complete_edges(views), noise, rng)
     return PairScene(predictions, poses, focals, depth)

@@ -10,7 +10,6 @@ import math
 import numpy as np
 import torch
 
-from ....errors import EngineError
 from ..predictions import PairPredictions
 from .problem import (
     Parameters,
@@ -63,8 +62,7 @@ def optimize(
 ) -> tuple[Parameters, list[float]]:
     """Adam from the start's parameters, which stay as they are; (parameters, loss before each step).
 
-    Ends early where the loss is no longer finite, with the parameters before that. Raises EngineError "unsolved" when
-    it is not finite at the start.
+    Ends early where the loss is no longer finite, with the parameters before that.
     """
     parameters = start.parameters.map(lambda value: value.detach().clone())
     trained = [parameters.pair_poses, parameters.log_depth]
@@ -86,7 +84,7 @@ def optimize(
         loss.backward()
         value = loss.item()
         if not math.isfinite(value):
-            _go_back(trained, before, bool(losses))
+            _go_back(trained, before)
             break
         losses.append(value)
         for values, free in ((parameters.poses, start.free_poses), (parameters.focals, start.free_focals)):
@@ -95,15 +93,13 @@ def optimize(
         for kept, values in zip(before, trained):
             kept.copy_(values.detach())
         optimizer.step()
+    if not all(bool(values.isfinite().all()) for values in trained):
+        _go_back(trained, before)
     report(STAGE, settings.iterations, settings.iterations)
     return parameters.map(lambda value: value.detach()), losses
 
 
-def _go_back(trained: list[torch.Tensor], before: list[torch.Tensor], started: bool) -> None:
-    if not started:
-        raise EngineError(
-            "unsolved", "The pairs predict nothing an alignment can start from.", "Use other images or another model."
-        )
+def _go_back(trained: list[torch.Tensor], before: list[torch.Tensor]) -> None:
     with torch.no_grad():
         for values, kept in zip(trained, before):
             values.copy_(kept)

@@ -53,9 +53,13 @@ class Start:
 def make_start(predictions: PairPredictions, problem: Problem, settings: AlignSettings) -> Start:
     """The start that the settings ask for.
 
-    Raises EngineError: "unsolved" when the pairs do not connect the images, "usage" when what is known does not
-    suffice for it (a single pose; not all poses and focals for a start from known poses).
+    Raises EngineError: "unsolved" when the pairs do not connect the images or predict nothing usable, "usage" when
+    what is known does not suffice for it (a single pose; not all poses and focals for a start from known poses).
     """
+    if not (problem.weights_i.any() and problem.weights_j.any()):
+        raise EngineError(
+            "unsolved", "The pairs predict no points an alignment could use.", "Use other images or another model."
+        )
     known = _known_images(settings.known_poses, problem.count)
     if settings.start == "known_poses":
         return _start_from_poses(predictions, problem, settings, known)
@@ -107,13 +111,22 @@ def _pose_the_rest(growth: Growth, problem: Problem, settings: AlignSettings) ->
         usable = problem.image(problem.confidence[image], image).cpu().numpy() > settings.min_confidence
         center = None if settings.published_start else growth.centers[image]
         focal = growth.focals[image]
+        if focal is None and not settings.published_start:
+            focal = _focal_of_alike(growth, image)
         found = pose_from_points(growth.points[image], usable, focal, center)
         searches += 1
         by_points.append(image)
         growth.poses[image] = np.eye(4) if found is None else found.world_from_camera
-        if focal is None:
+        if growth.focals[image] is None:
             growth.focals[image] = float(max(height, width)) if found is None else found.focal
     return searches, by_points
+
+
+def _focal_of_alike(growth: Growth, image: int) -> float | None:
+    """The median focal of images as large: a closer guess than a row of focals tried on points; None without such."""
+    side = max(growth.points[image].shape[:2])
+    alike = [f for f, points in zip(growth.focals, growth.points) if f is not None and max(points.shape[:2]) == side]
+    return float(np.median(alike)) if alike else None
 
 
 def _start_from_poses(

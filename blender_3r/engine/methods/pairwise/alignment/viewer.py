@@ -31,6 +31,8 @@ def view_pair(predictions: PairPredictions, min_confidence: float = 3.0) -> Scen
     scores = [_score(predictions, edges, image) for image in (0, 1)]
     world = 0 if scores[0] > scores[1] else 1
     other = 1 - world
+    if focals[other] is None and max(predictions.sizes[0]) == max(predictions.sizes[1]):
+        focals[other] = focals[world]  # most likely the same camera, and closer than a row of focals tried on points
     edge = edges[(world, other)]
     points = predictions.points_j[edge].cpu().numpy()
     found = pose_from_points(points, confidence[other] > min_confidence, focals[other], rounds=ROUNDS)
