@@ -180,6 +180,19 @@ def test_refusals_name_the_server_and_the_way_out(stand_in, served, record):
     assert len(stand_in.bodies()) == 3 + 4  # a server out of order is asked again, one that refuses is not
 
 
+def test_a_web_page_is_no_file(stand_in, served, record):
+    served.content_type = "text/html; charset=utf-8"
+    with pytest.raises(EngineError, match="web page"):
+        zoo.download(record, accept=True)
+    assert not zoo.is_downloaded(record)
+
+
+def test_an_address_without_a_name(stand_in, served):
+    stand_in.web_files["/download?id=7"] = served
+    record = make_record(stand_in.web_url + "/download?id=7", file="weights.pth")
+    assert zoo.download(record, accept=True).name == "weights.pth"
+
+
 def test_offline_means_plain_addresses_too(stand_in, served, record, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(EngineError, match="HF_HUB_OFFLINE"):

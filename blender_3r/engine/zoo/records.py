@@ -12,8 +12,8 @@ A file holds any number of records:
     config = { head_type = "dpt" }  # for the architecture's config class; left out = read from the checkpoint
     files = [{ repo = "owner/name", file = "model.safetensors" }]
 
-A file of `files` is one of: `repo` and `file` (and `revision`) on the Hugging Face hub; `url`; `path` (a file of this
-machine, relative to the TOML). `role` is "weights" if not said. `sha256` and `bytes` are checked where given.
+A file of `files` is one of: `repo` and `file` (and `revision`) on the Hugging Face hub; `url` (and `file`, the name to
+keep it under, where the address ends in no name); `path` (a file of this machine, relative to the TOML). `role` is "weights" if not said. `sha256` and `bytes` are checked where given.
 The other fields are those of Record. Own files go into the folder "records" of the zoo's home, or into the folders
 named by BLENDER_3R_RECORDS; a record of the same id replaces ours.
 """
@@ -56,7 +56,7 @@ class WeightFile:
     @property
     def name(self) -> str:
         """The file's own name."""
-        if self.repo:
+        if self.file:
             return PurePosixPath(self.file).name
         return PurePosixPath(unquote(urlsplit(self.url).path)).name if self.url else Path(self.path).name
 

@@ -206,6 +206,8 @@ class _Worker(threading.Thread):
             return "receive"
         if status != 200:
             raise Refused(status)
+        if reply.headers.get("content-type", "").startswith("text/html"):
+            raise Refused(status, "with a web page")  # a log-in, a warning, a hotel's network
         if not self._is_size_given:
             length = reply.headers.get("content-length", "")
             self.total = int(length) if length.isdecimal() else 0

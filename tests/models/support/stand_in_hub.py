@@ -38,6 +38,7 @@ class Served:
     etag: str = '"v1"'
     needs_token: str = ""
     is_chunked: bool = False
+    content_type: str = "application/octet-stream"
 
     @property
     def sha256(self) -> str:
@@ -141,6 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200 if start is None else 206)
         if start is not None:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Type", served.content_type)
         if served.etag:
             self.send_header("ETag", served.etag)
         body = content[start or 0 :]
