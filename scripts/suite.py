@@ -27,7 +27,7 @@ def prepare(parts: list[str]) -> list[str]:
     needed = {PARTS[part][0] for part in parts}
     missing = []
     if "end-to-end" in parts:
-        needed |= {"blender", *SMOKE}
+        needed |= {"blender", "models", *SMOKE}
     for name in ENVIRONMENTS:
         if name not in needed:
             continue

@@ -144,7 +144,26 @@ def missing_engine(footage: Path, folder: Path) -> dict[str, Any]:
     return {"sentence": sentence_of(lambda: extension.reconstruct(footage)), "clean": datablocks() == before}
 
 
-SCENARIOS = {"whole": whole, "killed": killed, "refused": refused, "missing_engine": missing_engine}
+def imported(footage: Path, folder: Path) -> dict[str, Any]:
+    """A job made beforehand, in the folder "job", comes into the scene; twice."""
+    job = folder / "job"
+    sentence = sentence_of(lambda: bpy.ops.threer.import_job(directory=str(job)))
+    scene = bpy.context.scene
+    cameras = [item for item in scene.objects if item.type == "CAMERA"]
+    found = {"sentence": sentence, "cameras": len(cameras), "first": scene_facts(scene)}
+    found["lenses"] = [camera.data.lens / camera.data.sensor_width for camera in cameras]
+    bpy.ops.threer.import_job(directory=str(job))
+    found["again"] = scene_facts(scene)
+    return found
+
+
+SCENARIOS = {
+    "whole": whole,
+    "killed": killed,
+    "refused": refused,
+    "missing_engine": missing_engine,
+    "imported": imported,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -6,11 +6,14 @@ Runs in the engine's environment; each scenario has a Blender process and user f
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from build_addon import build
@@ -96,3 +99,48 @@ def test_missing_engine_is_told(package, tmp_path):
     found = run_in_blender("missing_engine", "blender", package, tmp_path)
     assert "ngine" in found["sentence"]
     assert found["clean"]
+
+
+@pytest.fixture(scope="module")
+def pairwise_job(tmp_path_factory) -> Path:
+    """A job of the pairwise method, made by the engine's command line from three frames of the demo shot with a tiny
+    network of random weights: the form is that of any job, there is nothing to see.
+    """
+    models = ENVIRONMENTS["models"]
+    if not models.interpreter.exists():
+        pytest.skip(f"{models.folder} is not there: `make test` makes it")
+    folder = tmp_path_factory.mktemp("pairwise")
+    photos = folder / "drei Fotos"
+    photos.mkdir()
+    movie = cv2.VideoCapture(str(SHOT))
+    for number in range(3):
+        movie.set(cv2.CAP_PROP_POS_FRAMES, 10 * number)
+        (photos / f"photo {number}.png").write_bytes(cv2.imencode(".png", movie.read()[1])[1].tobytes())
+    movie.release()
+    records = [str(models.interpreter), "-m", "tests.models.support.tiny_weights", str(folder)]
+    subprocess.run(records, cwd=ROOT, check=True, timeout=LIMIT_S)
+    engine = [str(models.interpreter), str(ROOT / "blender_3r" / "engine"), "reconstruct", str(photos)]
+    options = ["--method", "pairwise", "--model", "tiny-mast3r", "--alignment", "sparse", "--iterations", "20"]
+    options += ["--min-confidence", "0", "--no-clean", "--device", "cpu", "--out", str(folder / "job")]
+    done = subprocess.run(
+        [*engine, *options],
+        env={**os.environ, "BLENDER_3R_RECORDS": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "job"
+
+
+@pytest.mark.parametrize("blender", BLENDERS)
+def test_a_pairwise_job_comes_into_the_scene(blender, package, pairwise_job, tmp_path):
+    shutil.copytree(pairwise_job, tmp_path / "job")
+    found = run_in_blender("imported", blender, package, tmp_path)
+    assert found["sentence"] is None
+    cameras = json.loads((pairwise_job / "cameras.json").read_text(encoding="utf-8"))["images"]
+    assert found["cameras"] == sum(image["c2w"] is not None for image in cameras) == 3
+    assert sorted(found["lenses"]) == pytest.approx(sorted(image["fx"] / image["width"] for image in cameras), rel=1e-3)
+    assert found["first"]["points"] > 1000
+    assert found["first"]["size"] == [640, 360]
+    assert found["again"]["datablocks"] == found["first"]["datablocks"]

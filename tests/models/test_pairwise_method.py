@@ -75,7 +75,7 @@ def shot(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("alignment", ["global", "sparse"])
 def test_cameras_and_depth_come_back(shot, alignment):
-    made = shot()
+    made = shot(scales=alignment == "global")
     summary = made.run(alignment)
     assert (summary["solved"], summary["total"]) == (8, 8)
     distance, angle = made.errors()
@@ -164,7 +164,7 @@ def test_portrait_and_landscape_together(shot):
 
 @pytest.mark.parametrize("alignment", ["global", "sparse"])
 def test_an_image_of_another_place_is_left_out_and_named(shot, alignment):
-    made = shot(views=6, groups=[0, 0, 0, 1, 0, 0])
+    made = shot(views=6, groups=[0, 0, 0, 1, 0, 0], noise=0.005, scales=alignment == "global")
     summary = made.run(alignment)
     assert (summary["solved"], summary["total"]) == (5, 6)
     assert any("photo_03" in warning for warning in summary["warnings"])
@@ -172,8 +172,8 @@ def test_an_image_of_another_place_is_left_out_and_named(shot, alignment):
     assert "overlap" in made.cameras.views[3].note
     assert not summary["checks"][0]["passed"]
     distance, angle = made.errors()
-    assert distance < 1.5
-    assert angle < 0.7
+    assert distance < 3  # the pictures are very small
+    assert angle < 1
     assert list(JobFolder.open(made.job).view_indices()) == [0, 1, 2, 4, 5]
 
 
@@ -352,3 +352,29 @@ def test_a_picture_too_narrow_is_left_out(shot):
     summary = made.run("global")
     assert (summary["solved"], summary["total"]) == (3, 4)
     assert any("photo_09.png" in warning and "narrow" in warning for warning in summary["warnings"])
+
+
+@pytest.mark.parametrize("failure", [cv2.error("assertion"), np.linalg.LinAlgError("singular")])
+def test_predictions_from_which_nothing_follows(shot, monkeypatch, failure):
+    def fail(*arguments):
+        raise failure
+
+    monkeypatch.setattr(solve, "align_pairs", fail)
+    with pytest.raises(EngineError, match="no camera") as caught:
+        shot(views=3).run("global")
+    assert caught.value.kind == "unsolved"
+
+
+def test_cameras_that_cannot_be_are_not_kept(shot, monkeypatch):
+    made = shot(views=4)
+    align = solve.align_pairs
+
+    def spoilt(*arguments):
+        scene = align(*arguments)
+        scene.focals[1], scene.world_from_camera[2, 0, 3] = 0.0, np.inf
+        return scene
+
+    monkeypatch.setattr(solve, "align_pairs", spoilt)
+    summary = made.run("global")
+    assert made.cameras.solved == [0, 3]
+    assert sum("give no camera" in warning for warning in summary["warnings"]) == 2

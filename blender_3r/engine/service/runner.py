@@ -67,7 +67,7 @@ def as_engine_error(error: BaseException) -> EngineError:
         return error
     if isinstance(error, KeyboardInterrupt):
         return Cancelled()
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _is_torch_memory_error(error):
         return EngineError(
             "machine", "The computer ran out of memory.", "Close other programs, or use quality Draft or fewer frames."
         )
@@ -83,6 +83,13 @@ def as_engine_error(error: BaseException) -> EngineError:
     return EngineError(
         "internal", f"The engine failed unexpectedly ({name}).", "The log file in the job folder says more; report it."
     )
+
+
+def _is_torch_memory_error(error: BaseException) -> bool:
+    """torch's own error of a device, or its allocator's of main memory; torch is not imported for that."""
+    if type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def available_threads() -> int:

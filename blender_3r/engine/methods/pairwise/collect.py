@@ -93,3 +93,9 @@ def collect_matches(
 def _entry(view: ViewPrediction, index: int) -> ViewPrediction:
     """One of a batch, without the batch's axis."""
     return ViewPrediction(*(None if values is None else values[index] for values in view))
+
+
+def on_device(predictions: PairPredictions, device: torch.device) -> PairPredictions:
+    """The predictions with all maps on a device."""
+    moved = {name: [values.to(device) for values in getattr(predictions, name)] for name in _NAMES}
+    return PairPredictions(predictions.sizes, predictions.edges, **moved)

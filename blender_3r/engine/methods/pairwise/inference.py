@@ -198,7 +198,7 @@ class PairRunner:
         try:
             return compute()
         except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-            if not _is_memory_error(error):
+            if not is_memory_error(error):
                 raise
         return None
 
@@ -271,7 +271,8 @@ def _by_shape(
     return groups
 
 
-def _is_memory_error(error: BaseException) -> bool:
+def is_memory_error(error: BaseException) -> bool:
+    """Whether memory ran out, on whatever device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower()

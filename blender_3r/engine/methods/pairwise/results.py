@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ...errors import EngineError
 from ...media.frames import FrameSource
 from ...reconstruction import Check, Intrinsics, Reconstruction, View
 from .alignment.scene import Scene
@@ -13,6 +14,9 @@ from .pictures import Picture
 from .reading import Pictures
 
 UNKNOWN_FOCAL = 1.2  # of the long side: stated for a view of which nothing is known
+# Focals, in units of the long side, of fields of view of 150 and 1 degrees: a camera beyond is none.
+FOCAL_RANGE = (0.13, 57.0)
+UNBELIEVABLE = "{}: the network's predictions of it give no camera that could be."
 
 
 @dataclass
@@ -39,6 +43,37 @@ class Solved:
     def placed(self) -> list[int]:
         """Indices of the pictures that have a pose."""
         return [k for k in range(len(self.used)) if np.isfinite(self.scene.world_from_camera[k]).all()]
+
+
+def believable(scene: Scene) -> tuple[Scene, list[int]]:
+    """(The scene without poses of cameras that cannot be, the indices of these).
+
+    Raises EngineError("unsolved") when no camera is left.
+    """
+    absurd = []
+    poses = scene.world_from_camera.copy()
+    for k, depth in enumerate(scene.depth):
+        if not np.isfinite(poses[k]).all():
+            poses[k] = np.nan
+            if k not in scene.left_out:
+                absurd.append(k)
+            continue
+        relative = scene.focals[k] / max(depth.shape)
+        if not (FOCAL_RANGE[0] <= relative <= FOCAL_RANGE[1] and np.isfinite(scene.principal_points[k]).all()):
+            poses[k] = np.nan
+            absurd.append(k)
+    if not np.isfinite(poses).any():
+        raise no_camera()
+    return replace(scene, world_from_camera=poses), absurd
+
+
+def no_camera() -> EngineError:
+    """The failure of predictions that fit no cameras."""
+    return EngineError(
+        "unsolved",
+        "The network's predictions for these images give no camera that could be.",
+        "Check that the images are photos of a scene and that the weights fit the model.",
+    )
 
 
 def unit_confidence(confidence: np.ndarray) -> np.ndarray:

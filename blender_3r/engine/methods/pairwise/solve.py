@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
 from ...media.frames import FrameSource
 from ..base import Context, Event
 from .alignment import AlignSettings, Scene, align_pairs, clean
-from .collect import PairMaps, collect_matches, collect_pairs
+from .collect import PairMaps, collect_matches, collect_pairs, on_device
 from .estimate import USABLE, Budget, free_memory, pair_map_bytes
-from .inference import EncodedImages, PairRunner, choose_device, choose_precision
+from .inference import EncodedImages, PairRunner, choose_device, choose_precision, is_memory_error
 from .metric import metric_scale, scaled
 from .network import choose_model, loaded, make_room
 from .options import MIN_CONFIDENCE, Options
 from .pairs import Pairs, choose_pairs, graph_pairs
+from .predictions import PairPredictions
 from .reading import KnownCameras, Pictures, known_cameras
-from .results import Solved
+from .results import UNBELIEVABLE, Solved, believable, no_camera
 from .similar import automatic_retrieval, is_retrieval, similar_pairs
 from .sparse.collector import SparseCollector
 from .sparse.optimise import SparseSettings
@@ -30,6 +33,9 @@ from .store import PairStore
 PATCH_SIZE = 16
 # What the sparse alignment takes off the networks' confidences, which begin at 1.
 SPARSE_OFFSET = np.float32(0.999)
+
+# What solvers say of points from which nothing follows: all in one place, or not finite.
+DEGENERATE = (cv2.error, np.linalg.LinAlgError, torch.linalg.LinAlgError)
 
 
 def solve(
@@ -61,6 +67,7 @@ class _Solve:
         self.sizes: list[tuple[int, int]] = []
 
     def run(self) -> tuple[Solved, Pictures]:
+        frames = self.frames
         self.used, notes = self.pictures.read_all(self.stages.counted("Reading images", READING, LOADING))
         self.sizes = [self.pictures.get(frame).size for frame in self.used]
         count = len(self.used)
@@ -68,6 +75,8 @@ class _Solve:
             self.alignment = "global"  # which views a pair in closed form
         known = known_cameras(self.pictures, self.used, self.options)
         scene, warnings = self._sparse(known) if self.alignment == "sparse" else self._dense(known)
+        scene, absurd = believable(scene)
+        notes |= {self.used[k]: UNBELIEVABLE.format(Path(frames.infos[self.used[k]].file).name) for k in absurd}
         solved = Solved(
             scene,
             self.used,
@@ -114,7 +123,7 @@ class _Solve:
             known_principal_points=known.principal_points,
             known_poses=known.poses,
         )
-        scene = align_pairs(predictions, settings, self.stages.named(ALIGNING, VIEWS), self.context.check_cancelled)
+        scene = self._aligned(predictions, settings)
         if len(self.used) == 1 and known.focals is not None:
             scene = replace(scene, focals=known.focals)
         if self.options.clean and len(self.used) > 1:
@@ -122,6 +131,19 @@ class _Solve:
         if self.model.is_metric and known.poses is None:
             scene = scaled(scene, metric_scale(scene, predictions))
         return scene, pairs.warnings
+
+    def _aligned(self, predictions: PairPredictions, settings: AlignSettings) -> Scene:
+        """The alignment on the device of the maps, and in main memory when it runs out of memory there."""
+        report, check = self.stages.named(ALIGNING, VIEWS), self.context.check_cancelled
+        try:
+            return align_pairs(predictions, settings, report, check)
+        except DEGENERATE as error:
+            raise no_camera() from error
+        except RuntimeError as error:
+            if not is_memory_error(error) or predictions.points_i[0].device.type == "cpu":
+                raise
+        self.context.log(f"memory ran out on {self.device}: the alignment begins again in main memory")
+        return align_pairs(on_device(predictions, torch.device("cpu")), settings, report, check)
 
     # -- matches
 
