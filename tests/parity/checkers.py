@@ -16,6 +16,7 @@ from .checking import Fixture, Result
 CHECKERS = (
     "croco",
     "dust3r",
+    "cut3r",
     "dinov2",
     "preprocess",
     "pair_graphs",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -23,12 +24,14 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
 
 
 @contextmanager
-def recorded(network: nn.Module, names: list[str]) -> Iterator[dict[str, list[Any]]]:
-    """While open, keeps what the named modules give, call by call."""
+def recorded(network: nn.Module, names: list[str], inputs: bool = False) -> Iterator[dict[str, list[Any]]]:
+    """While open, keeps what the named modules give (or, with inputs, are first given), call by call."""
     outputs: dict[str, list[Any]] = defaultdict(list)
     modules = dict(network.named_modules())
     hooks = [
-        modules[name].register_forward_hook(lambda _m, _i, output, name=name: outputs[name].append(output))
+        modules[name].register_forward_hook(
+            lambda _m, given, output, name=name: outputs[name].append(given[0] if inputs else output)
+        )
         for name in names
         if name in modules
     ]
@@ -37,6 +40,11 @@ def recorded(network: nn.Module, names: list[str]) -> Iterator[dict[str, list[An
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def indices(names: Iterable[str], pattern: str) -> list[int]:
+    """The numbers, sorted, that names matching the whole pattern have in its one group."""
+    return sorted({int(found[1]) for name in names if (found := re.fullmatch(pattern, name))})
 
 
 def published_keys(fixture: Fixture, architecture: str, is_ours: Any) -> Iterator[Result]:

@@ -36,6 +36,7 @@ class Architecture:
 ARCHITECTURES: dict[str, Architecture] = {
     "croco": Architecture("croco", "CrocoConfig", "Croco"),
     "dust3r": Architecture("dust3r", "Dust3rConfig", "Dust3r"),
+    "cut3r": Architecture("cut3r", "Cut3rConfig", "Cut3r"),
     "mast3r": Architecture("mast3r", "Mast3rConfig", "Mast3r"),
     "retrieval": Architecture("retrieval", "RetrievalConfig", "RetrievalHead"),
 }

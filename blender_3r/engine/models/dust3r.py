@@ -77,14 +77,15 @@ def sizes_from_shapes(shapes: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "downstream_head1.proj.weight" in shapes:
         return {**sizes, "head_type": "linear"}
-    dpt = "downstream_head1.dpt"
-    levels = tuple(shapes[f"{dpt}.act_postprocess.{level}.0.weight"][0] for level in range(4))
+    return {**sizes, "head_type": "dpt", **dpt_sizes(shapes, "downstream_head1.dpt")}
+
+
+def dpt_sizes(shapes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Channels of the DPT head whose names begin with prefix."""
     return {
-        **sizes,
-        "head_type": "dpt",
-        "dpt_layer_dims": levels,
-        "dpt_feature_dim": shapes[f"{dpt}.scratch.refinenet1.out_conv.weight"][0],
-        "dpt_last_dim": shapes[f"{dpt}.head.2.weight"][0],
+        "dpt_layer_dims": tuple(shapes[f"{prefix}.act_postprocess.{level}.0.weight"][0] for level in range(4)),
+        "dpt_feature_dim": shapes[f"{prefix}.scratch.refinenet1.out_conv.weight"][0],
+        "dpt_last_dim": shapes[f"{prefix}.head.2.weight"][0],
     }
 
 
@@ -120,6 +121,26 @@ class Encoded(NamedTuple):
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Encoded:
         return Encoded(*(change(part) if isinstance(part, Tensor) else part for part in self))
+
+
+def encode_grid(
+    maps: Tensor,
+    patch_embed: PatchEmbed,
+    blocks: nn.ModuleList,
+    norm: nn.Module,
+    rope_base: float,
+    rounding: torch.dtype | None = None,
+) -> Encoded:
+    """Maps (B, c, H, W), such as images, through an encoder of patches. rounding: see RopeTables. Raises ValueError for
+    sizes that do not divide into patches.
+    """
+    tokens = patch_embed(maps)
+    grid = (maps.shape[-2] // patch_embed.patch_size, maps.shape[-1] // patch_embed.patch_size)
+    positions = grid_positions(len(maps), *grid, maps.device)
+    rope = rope_tables(positions, tokens.shape[-1] // blocks[0].attn.heads, rope_base)._replace(rounding=rounding)
+    for block in blocks:
+        tokens = block(tokens, rope)
+    return Encoded(norm(tokens), positions, grid)
 
 
 class Dust3r(nn.Module):
@@ -163,14 +184,7 @@ class Dust3r(nn.Module):
         for_many_pairs: also keep what the heads make of these tokens alone, which saves a tenth of every pair's time
         and takes 25 MB for an image of 512 x 384.
         """
-        config = self.config
-        grid = (images.shape[-2] // config.patch_size, images.shape[-1] // config.patch_size)
-        tokens = self.patch_embed(images)
-        positions = grid_positions(len(images), *grid, images.device)
-        rope = rope_tables(positions, config.enc_embed_dim // config.enc_num_heads, config.rope_base)
-        for block in self.enc_blocks:
-            tokens = block(tokens, rope)
-        encoded = Encoded(self.enc_norm(tokens), positions, grid)
+        encoded = encode_grid(images, self.patch_embed, self.enc_blocks, self.enc_norm, self.config.rope_base)
         return self._with_finest_levels(encoded) if for_many_pairs else encoded
 
     def decode(self, first: Encoded, second: Encoded) -> tuple[list[Tensor], list[Tensor]]:

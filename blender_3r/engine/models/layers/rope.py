@@ -11,12 +11,14 @@ from torch import Tensor
 class RopeTables(NamedTuple):
     """cos, sin: (B, 1, N, d) float32, one row per token; made once for all layers that share positions.
 
-    pieces: widths of the groups of channels that turn with one coordinate each.
+    pieces: widths of the groups of channels that turn with one coordinate each. rounding: some models were trained with
+    queries and keys rounded to half precision before they are turned.
     """
 
     cos: Tensor
     sin: Tensor
     pieces: tuple[int, ...]
+    rounding: torch.dtype | None = None
 
 
 def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTables:
@@ -36,7 +38,7 @@ def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTa
 
 def apply_rope(tokens: Tensor, tables: RopeTables) -> Tensor:
     """Turn queries or keys (B, heads, N, d); computed in float32 whatever their type, since angles are large."""
-    values = tokens.float()
+    values = tokens.float() if tables.rounding is None else tokens.to(tables.rounding).float()
     turned = torch.cat([_quarter_turn(piece) for piece in values.split(tables.pieces, dim=-1)], dim=-1)
     return (values * tables.cos + turned * tables.sin).to(tokens.dtype)
 
