@@ -13,9 +13,10 @@ A file holds any number of records:
     files = [{ repo = "owner/name", file = "model.safetensors" }]
 
 A file of `files` is one of: `repo` and `file` (and `revision`) on the Hugging Face hub; `url` (and `file`, the name to
-keep it under, where the address ends in no name); `path` (a file of this machine, relative to the TOML). `role` is "weights" if not said. `sha256` and `bytes` are checked where given.
-The other fields are those of Record. Own files go into the folder "records" of the zoo's home, or into the folders
-named by BLENDER_3R_RECORDS; a record of the same id replaces ours.
+keep it under, where the address ends in no name); `path` (a file of this machine, relative to the TOML). `role` is
+"weights" if not said. `sha256` and `bytes` are checked where given. The other fields are those of Record. Own files go
+into the folder "records" of the zoo's home, or into the folders named by BLENDER_3R_RECORDS; a record of the same id
+replaces ours.
 """
 
 from __future__ import annotations
