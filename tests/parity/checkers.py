@@ -18,6 +18,7 @@ CHECKERS = (
     "dust3r",
     "cut3r",
     "dinov2",
+    "vggt",
     "preprocess",
     "pair_graphs",
     "alignment",

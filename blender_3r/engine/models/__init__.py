@@ -35,9 +35,10 @@ class Architecture:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "croco": Architecture("croco", "CrocoConfig", "Croco"),
-    "dust3r": Architecture("dust3r", "Dust3rConfig", "Dust3r"),
     "cut3r": Architecture("cut3r", "Cut3rConfig", "Cut3r"),
+    "dust3r": Architecture("dust3r", "Dust3rConfig", "Dust3r"),
     "mast3r": Architecture("mast3r", "Mast3rConfig", "Mast3r"),
+    "vggt": Architecture("vggt", "VggtConfig", "Vggt"),
     "retrieval": Architecture("retrieval", "RetrievalConfig", "RetrievalHead"),
 }
 

@@ -19,49 +19,60 @@ def unfold_patches(channels: Tensor, grid: Grid, patch_size: int) -> Tensor:
 
 
 class ResidualUnit(nn.Module):
-    """x + conv(relu(conv(relu(x)))), 3x3."""
+    """x + conv(relu(conv(relu(x)))), 3x3. rectified: relu(x) + ... instead."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, rectified: bool = False) -> None:
         super().__init__()
+        self.rectified = rectified
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return maps + self.conv2(self.conv1(maps.relu()).relu())
+        positive = maps.relu()
+        return (positive if self.rectified else maps) + self.conv2(self.conv1(positive).relu())
 
 
 class FusionBlock(nn.Module):
-    """Adds a finer level to the coarser ones and doubles the size; the coarsest has nothing to be added to."""
+    """Adds a finer level to the coarser ones and doubles the size; the coarsest has nothing to be added to.
 
-    def __init__(self, width: int, has_skip: bool) -> None:
+    rectified: see ResidualUnit.
+    """
+
+    def __init__(self, width: int, has_skip: bool, rectified: bool = False) -> None:
         super().__init__()
         if has_skip:
-            self.resConfUnit1 = ResidualUnit(width)
-        self.resConfUnit2 = ResidualUnit(width)
+            self.resConfUnit1 = ResidualUnit(width, rectified)
+        self.resConfUnit2 = ResidualUnit(width, rectified)
         self.out_conv = nn.Conv2d(width, width, 1)
 
-    def forward(self, maps: Tensor, skip: Tensor | None = None) -> Tensor:
-        """maps: (B, C, h, w); skip: the finer level, through resConfUnit1 already. Returns (B, C, 2h, 2w)."""
+    def forward(self, maps: Tensor, skip: Tensor | None = None, size: Grid | None = None) -> Tensor:
+        """maps: (B, C, h, w); skip: the finer level, through resConfUnit1 already. Returns (B, C, 2h, 2w), or of the
+        size (rows, columns) asked for.
+        """
         if skip is not None:
             maps = maps + skip
         # A 1x1 convolution and a bilinear resize commute, and before it there are a quarter of the pixels.
-        return upsample(self.out_conv(self.resConfUnit2(maps)))
+        return upsample(self.out_conv(self.resConfUnit2(maps)), size)
 
 
-def upsample(maps: Tensor) -> Tensor:
-    """Twice the size, bilinear, corners on corners."""
-    return interpolate(maps, scale_factor=2, mode="bilinear", align_corners=True)
+def upsample(maps: Tensor, size: Grid | None = None) -> Tensor:
+    """Twice the size, or the one given; bilinear, corners on corners."""
+    factor = 2 if size is None else None
+    return interpolate(maps, size, scale_factor=factor, mode="bilinear", align_corners=True)
 
 
-class _Scratch(nn.Module):
-    """The reductions and fusions; a module of its own because the published names have it."""
+class Scratch(nn.Module):
+    """The reductions and fusions of a DPT; a module of its own because the published names have it.
 
-    def __init__(self, level_widths: Sequence[int], width: int) -> None:
+    level_widths: of the four levels, finest first. rectified: see ResidualUnit.
+    """
+
+    def __init__(self, level_widths: Sequence[int], width: int, rectified: bool = False) -> None:
         super().__init__()
         for number, level_width in enumerate(level_widths, start=1):
             setattr(self, f"layer{number}_rn", nn.Conv2d(level_width, width, 3, padding=1, bias=False))
         for number in range(1, 5):
-            setattr(self, f"refinenet{number}", FusionBlock(width, has_skip=number < 4))
+            setattr(self, f"refinenet{number}", FusionBlock(width, number < 4, rectified))
 
 
 class DptHead(nn.Module):
@@ -89,7 +100,7 @@ class DptHead(nn.Module):
                 nn.Sequential(nn.Conv2d(token_widths[3], fourth, 1), nn.Conv2d(fourth, fourth, 3, stride=2, padding=1)),
             ]
         )
-        self.scratch = _Scratch(level_widths, feature_dim)
+        self.scratch = Scratch(level_widths, feature_dim)
         self.head = nn.Sequential(
             nn.Conv2d(feature_dim, feature_dim // 2, 3, padding=1),
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),

@@ -22,10 +22,16 @@ class PatchEmbed(nn.Module):
         return self.proj(images).flatten(2).transpose(1, 2)
 
 
-def grid_positions(batch: int, rows: int, columns: int, device: torch.device) -> Tensor:
-    """(B, rows * columns, 2) integer positions (y, x) of a grid of tokens."""
+def grid_positions(batch: int, rows: int, columns: int, device: torch.device, special: int = 0) -> Tensor:
+    """(B, special + rows * columns, 2) integer positions (y, x) of a grid of tokens.
+
+    special: tokens in front of it; they are at (0, 0), and the grid then begins at (1, 1).
+    """
     y, x = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
-    return torch.stack([y, x], dim=-1).reshape(1, -1, 2).expand(batch, -1, -1)
+    grid = torch.stack([y, x], dim=-1).reshape(-1, 2)
+    if special:
+        grid = torch.cat([grid.new_zeros(special, 2), grid + 1])
+    return grid.expand(batch, -1, -1)
 
 
 def tokens_to_maps(tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -15,9 +15,13 @@ from torch.nn.functional import interpolate, silu
 from .blocks import EncoderBlock
 from .patches import PatchEmbed
 
-# What pictures in 0..1 are normalised with before they enter.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+def normalise_images(images: Tensor) -> Tensor:
+    """Pictures in 0..1, (..., 3, H, W), by ImageNet's mean and deviation."""
+    return (images - images.new_tensor(IMAGE_MEAN).view(3, 1, 1)) / images.new_tensor(IMAGE_STD).view(3, 1, 1)
 
 
 class VitFeatures(NamedTuple):
@@ -89,7 +93,7 @@ class VisionTransformer(nn.Module):
         return {name: value for name, value in state.items() if name.split(".")[-1] != "mask_token"}
 
     def forward(self, images: Tensor) -> VitFeatures:
-        """images: (B, 3, H, W), normalised (IMAGE_MEAN, IMAGE_STD), sides multiples of the patch.
+        """images: (B, 3, H, W), normalised, sides multiples of the patch.
 
         Raises ValueError for other sizes.
         """

@@ -1,0 +1,1 @@
+"""All views of a scene in one pass of a network."""
