@@ -1,0 +1,104 @@
+"""The default aligner: the published loss, minimised by second-order steps on a sample of the pixels.
+
+Cameras, focals and the transforms of the pairs are a few hundred numbers that millions of pixels agree on, so a few
+thousand pixels of each image settle them. What every pixel has for itself, its depth, is solved afterwards at full
+resolution in closed rounds. Source of the loss: DUSt3R (arXiv 2312.14132) section 3.3; specs/dust3r.md section 5.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..predictions import PairPredictions
+from .fast_descent import Memory, State, descend, polish
+from .fast_full import AllPixels
+from .fast_sample import ImageSample, principal_points, roles_of_images, sample_images, summed
+from .fast_start import start
+from .fast_system import evaluate
+from .fast_variables import Unknowns, Variables
+from .scene import AlignSettings, Check, Report, Scene, no_check, no_report
+
+STAGE = "Joining pairs"
+# Pixels of an image per level, coarse to fine, and the most steps of each.
+LEVELS = ((800, 30), (6000, 20))
+PASSES = 6  # over all pixels at the end, at most
+# Observations of one level at most; larger graphs look at fewer pixels per image, down to FEWEST.
+MOST_OBSERVATIONS = 4_000_000
+FEWEST = 400
+# Promised decrease of the loss, as a share of it, at which a level ends, and the last.
+TOLERANCE = 1e-6
+LAST_TOLERANCE = 1e-7
+# Softening of the distance near 0, as a share of the typical residual, and its smallest value as a share of the scene.
+SOFT_SHARE = 0.05
+SOFT_FLOOR = 1e-6
+
+
+def align_fast(
+    predictions: PairPredictions,
+    settings: AlignSettings,
+    report: Report = no_report,
+    check_cancelled: Check = no_check,
+) -> Scene:
+    """Join pairs into one scene.
+
+    The pairs must connect all images. Known poses, focals and principal points are kept; the world is that of the
+    known poses, or else of the strongest pair with the pairs' scales at a geometric mean of 0.5. Runs on the
+    predictions' device; the small systems on the processor. Raises EngineError when the pairs do not connect the
+    images, and whatever check_cancelled raises, which is asked several times a second.
+    """
+    roles = roles_of_images(predictions, settings.equal_pairs)
+    centers = principal_points(predictions, settings)
+    unknowns = Unknowns.of(len(predictions.edges), predictions.count, settings)
+    limit = max(FEWEST, MOST_OBSERVATIONS // max(1, sum(len(own) for own in roles)))
+    progress = _Progress(report, sum(most for _, most in LEVELS) + PASSES)
+    variables: Variables | None = None
+    for number, (count, most) in enumerate(LEVELS):
+        progress.reach(sum(before for _, before in LEVELS[:number]))
+        samples = sample_images(predictions, roles, centers, min(count, limit))
+        check_cancelled()
+        if variables is None:
+            variables = start(predictions, samples, roles, settings)
+        soft = softening(samples, variables, check_cancelled)
+        loss, depths = evaluate(samples, variables, None, soft, check_cancelled)
+        state = State(variables, depths, loss, Memory())
+        descend(samples, unknowns, state, soft, most, TOLERANCE, check_cancelled, progress.step)
+        variables = state.variables
+    soft = softening(samples, variables, check_cancelled)
+    progress.reach(sum(most for _, most in LEVELS))
+    pixels = AllPixels(predictions, roles, centers, check_cancelled)
+    loss = polish(pixels, unknowns, state, soft, PASSES, LAST_TOLERANCE, progress.step)
+    progress.reach(progress.total)
+    return Scene(
+        state.variables.world_from_camera,
+        state.variables.focals,
+        centers,
+        [depth.reshape(size).cpu().numpy() for depth, size in zip(state.depths, predictions.sizes)],
+        [pixels.confidence(image) for image in range(predictions.count)],
+        loss,
+    )
+
+
+@dataclass
+class _Progress:
+    """Steps done, told in order."""
+
+    report: Report
+    total: int
+    done: int = 0
+
+    def reach(self, done: int) -> None:
+        self.done = max(self.done, done)
+        self.report(STAGE, self.done, self.total)
+
+    def step(self) -> None:
+        self.reach(self.done + 1)
+
+
+def softening(samples: list[ImageSample], variables: Variables, check_cancelled: Check) -> float:
+    """The length below which residuals count as 0: small beside the typical one."""
+    floor = SOFT_FLOOR * variables.size
+    loss, _ = evaluate(samples, variables, None, floor, check_cancelled)
+    weight = sum(summed(sample.weights) for sample in samples)
+    return max(floor, SOFT_SHARE * loss / max(weight, np.finfo(float).tiny))
