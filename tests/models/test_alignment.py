@@ -167,6 +167,8 @@ def test_all_poses_known_gives_depth_in_their_scale():
     [
         {"known_poses": np.concatenate([np.eye(4)[None], np.full((2, 4, 4), np.nan)])},
         {"known_poses": np.tile(np.eye(4), (2, 1, 1))},
+        {"known_focals": np.ones(2)},
+        {"known_principal_points": np.ones((3, 3))},
         {"start": "known_poses"},
     ],
 )

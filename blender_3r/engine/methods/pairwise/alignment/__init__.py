@@ -29,6 +29,7 @@ def align_pairs(
     when no two images connect, "usage" for contradicting settings.
     """
     settings = settings or AlignSettings()
+    settings.check_known(predictions.count)
     if predictions.count == 1:
         return view_pair(predictions, settings.min_confidence)
     part = connected_parts(predictions, settings.joining_confidence, settings.joining_share)[0]

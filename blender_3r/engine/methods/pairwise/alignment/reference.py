@@ -108,14 +108,15 @@ def _go_back(trained: list[torch.Tensor], before: list[torch.Tensor]) -> None:
 def scene_from(problem: Problem, parameters: Parameters, loss: float) -> Scene:
     """The scene that parameters describe."""
     with torch.no_grad():
-        rotations, centers = camera_poses(parameters.map(torch.Tensor.double))
+        # In double precision on the CPU: not every device has it.
+        rotations, centers = camera_poses(parameters.map(lambda value: value.cpu().double()))
         poses = np.tile(np.eye(4), (problem.count, 1, 1))
-        poses[:, :3, :3], poses[:, :3, 3] = rotations.cpu().numpy(), centers.cpu().numpy()
+        poses[:, :3, :3], poses[:, :3, 3] = rotations.numpy(), centers.numpy()
         depth = parameters.log_depth.exp()
         return Scene(
             world_from_camera=poses,
-            focals=focal_lengths(problem, parameters).double().cpu().numpy(),
-            principal_points=principal_points(problem, parameters).double().cpu().numpy(),
+            focals=focal_lengths(problem, parameters).cpu().double().numpy(),
+            principal_points=principal_points(problem, parameters).cpu().double().numpy(),
             depth=[problem.image(row, image).cpu().numpy().copy() for image, row in enumerate(depth)],
             confidence=[problem.image(row, image).cpu().numpy().copy() for image, row in enumerate(problem.confidence)],
             loss=loss,

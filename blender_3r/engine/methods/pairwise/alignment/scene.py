@@ -71,6 +71,17 @@ class AlignSettings:
         if self.iterations < 0:
             raise EngineError("usage", "The number of iterations is negative.", "Give 0 or more.")
 
+    def check_known(self, count: int) -> None:
+        """Raise EngineError "usage" when what is known is not given for `count` images."""
+        for title, values, shape in (
+            ("focal lengths", self.known_focals, (count,)),
+            ("poses", self.known_poses, (count, 4, 4)),
+            ("principal points", self.known_principal_points, (count, 2)),
+        ):
+            if values is not None and np.shape(values) != shape:
+                message = f"The known {title} have the shape {np.shape(values)} for {count} images."
+                raise EngineError("usage", message, f"Give {shape}, with nan where nothing is known.")
+
     def select(self, images: list[int]) -> AlignSettings:
         """The settings for some of the images, in their order."""
 

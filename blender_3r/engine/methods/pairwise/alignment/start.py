@@ -60,7 +60,8 @@ def make_start(predictions: PairPredictions, problem: Problem, settings: AlignSe
         raise EngineError(
             "unsolved", "The pairs predict no points an alignment could use.", "Use other images or another model."
         )
-    known = _known_images(settings.known_poses, problem.count)
+    settings.check_known(problem.count)
+    known = _known_images(settings.known_poses)
     if settings.start == "known_poses":
         return _start_from_poses(predictions, problem, settings, known)
     if len(known) == 1:
@@ -68,14 +69,8 @@ def make_start(predictions: PairPredictions, problem: Problem, settings: AlignSe
     return _start_from_tree(predictions, problem, settings, known)
 
 
-def _known_images(poses: np.ndarray | None, count: int) -> list[int]:
-    if poses is None:
-        return []
-    if np.shape(poses) != (count, 4, 4):
-        raise EngineError(
-            "usage", f"Poses have the shape {np.shape(poses)} for {count} images.", "Give (images, 4, 4)."
-        )
-    return np.flatnonzero(np.isfinite(poses).all(axis=(1, 2))).tolist()
+def _known_images(poses: np.ndarray | None) -> list[int]:
+    return [] if poses is None else np.flatnonzero(np.isfinite(poses).all(axis=(1, 2))).tolist()
 
 
 def _start_from_tree(
@@ -211,7 +206,7 @@ def _start(
         torch.from_numpy(centers),
     )
     return Start(
-        parameters.map(lambda value: value.to(device=device, dtype=torch.float32)),
+        parameters.map(lambda value: value.float().to(device)),
         normalized=not known,
         free_poses=free_poses.to(device),
         free_focals=free_focals.to(device),
