@@ -1,10 +1,15 @@
 """Properties of the networks that walk through a sequence, which no stored output shows."""
 
+import numpy as np
 import pytest
 import torch
 
+from blender_3r.engine.errors import EngineError
+from blender_3r.engine.methods.streaming.pictures import plan_cut, prepare_covering
 from blender_3r.engine.models import ARCHITECTURES, build
 from blender_3r.engine.models.cut3r import Cut3r, alignment_edges, alignment_sequences, state_positions
+from blender_3r.engine.models.spann3r import Spann3r, Spann3rStream, run_unordered
+from blender_3r.engine.models.spann3r_memory import MemoryLimits, SpatialMemory
 
 TINY = {
     "enc_embed_dim": 32,
@@ -20,6 +25,8 @@ TINY = {
     "ray_enc_num_heads": 8,
     "state_size": 7,
     "state_dec_num_heads": 4,
+    "value_depth": 2,
+    "value_num_heads": 4,
 }
 
 
@@ -36,7 +43,7 @@ def assert_same(ours, theirs):
 
 @pytest.mark.parametrize(
     ("architecture", "changes"),
-    [("cut3r", {}), ("cut3r", {"head_type": "linear"})],
+    [("cut3r", {}), ("cut3r", {"head_type": "linear"}), ("spann3r", {})],
 )
 def test_the_published_sizes_are_told_by_the_shapes_of_the_weights(architecture, changes):
     chosen = ARCHITECTURES[architecture]
@@ -139,3 +146,145 @@ def test_every_pair_of_even_distance_is_aligned():
 def test_views_of_a_sequence_keep_their_grid():
     view = build("cut3r", TINY).encode(images(1, 48, 32))
     assert view.grid == (3, 2)
+
+
+class TestSpann3r:
+    @pytest.fixture
+    def network(self):
+        torch.manual_seed(3)
+        return build("spann3r", TINY)
+
+    @torch.no_grad()
+    def test_a_batch_gives_what_its_members_give(self, network):
+        first, second = network.encode(images(2)), network.encode(images(2, seed=1))
+        together = network.step(first, first, second)
+        for member, (one, other) in enumerate(zip(first.split(), second.split(), strict=True)):
+            alone = network.step(one, one, other)
+            assert_same([part[member : member + 1] for part in together[2:]], alone[2:])
+            assert_same([part[member : member + 1] for part in together.second[:2]], alone.second[:2])
+
+    @torch.no_grad()
+    def test_a_stream_gives_every_frame_when_the_next_is_there(self, network):
+        stream = Spann3rStream(network)
+        views = [network.encode(images(1, seed=i)) for i in range(4)]
+        steps = [stream.push(view) for view in views]
+        assert steps[0] is None
+        beginning = network.step(views[0], views[0], views[1])
+        assert_same(steps[1].first[:2], beginning.first[:2])
+        memory = network.start()
+        memory.add(beginning.keys[0], beginning.values[0])
+        fused = network.look_up(views[1], beginning.next_query, memory)
+        assert_same(steps[2].first[:2], network.step(views[1], fused, views[2]).first[:2])
+        assert len(stream.memory) == 3 * 6  # the newest frame is not in it
+
+    def test_a_stream_refuses_what_it_cannot_take(self, network):
+        stream = Spann3rStream(network)
+        stream.push(network.encode(images(1)))
+        with pytest.raises(ValueError, match="one size"):
+            stream.push(network.encode(images(1, 48, 48)))
+        with pytest.raises(ValueError, match="frame by frame"):
+            stream.push(network.encode(images(2)))
+        with pytest.raises(ValueError, match="30 x 32"):
+            network.encode(torch.zeros(1, 3, 32, 30))
+
+    @torch.no_grad()
+    def test_unordered_frames_are_each_taken_once(self, network):
+        views = [network.encode(images(1, seed=i)) for i in range(4)]
+        result = run_unordered(network, views)
+        assert sorted(result.order) == [0, 1, 2, 3]
+        assert len(result.predictions) == 4
+        assert result.scores[result.order[0], result.order[1]] == result.scores.max()
+        with pytest.raises(ValueError, match="two frames"):
+            run_unordered(network, views[:1])
+
+    @torch.no_grad()
+    def test_heads_stay_in_float32_under_autocast(self, network):
+        views = [network.encode(images(1, seed=i)) for i in range(2)]
+        exact = network.step(views[0], views[0], views[1])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = network.step(views[0], views[0], views[1])
+        assert rough.first.points.dtype == rough.second.confidence.dtype == torch.float32
+        difference = (exact.first.points - rough.first.points).abs().max()
+        assert difference < 0.1 * exact.first.points.abs().max()
+
+    def test_the_second_decoder_is_filled_from_the_first_where_a_file_has_but_one(self, network):
+        state = {name: value for name, value in network.state_dict().items() if "dec_blocks2" not in name}
+        adapted = Spann3r.adapt_state_dict({**state, "dust3r.mask_token": torch.zeros(1)})
+        assert set(adapted) == set(network.state_dict())
+
+
+class TestSpatialMemory:
+    def frame(self, seed, patches=4):
+        return torch.randn(patches, 8, generator=torch.Generator().manual_seed(seed))
+
+    def fill(self, limits, count):
+        memory = SpatialMemory(limits)
+        for seed in range(count):
+            memory.add(self.frame(seed), self.frame(seed + 100))
+            memory.read(self.frame(seed + 200), *[torch.nn.Identity()] * 3)
+        return memory
+
+    def test_it_stops_growing(self):
+        memory = self.fill(MemoryLimits(2, 40, 0.0, 1.0), 40)
+        assert 40 <= len(memory) <= 40 + 4
+        assert memory.long_tokens + 4 * memory.frames == len(memory)
+        assert torch.equal(self.fill(MemoryLimits(3, 0, 0.0, 1.0), 9).keys[-4:], self.frame(8))
+
+    def test_without_long_term_memory_only_the_newest_frames_are_kept(self):
+        memory = self.fill(MemoryLimits(3, 0, 0.0, 1.0), 9)
+        assert torch.equal(memory.keys, torch.cat([self.frame(seed) for seed in (6, 7, 8)]))
+        assert memory.counts.tolist() == [2] * 4 + [1] * 4 + [0] * 4
+
+    def test_a_frame_like_one_of_the_last_is_not_stored(self):
+        memory = self.fill(MemoryLimits(5, 400, 0.0, 0.95), 3)
+        before = memory.counts.clone()
+        assert not memory.add(self.frame(1) * 1.01, self.frame(7))
+        assert memory.similarity == pytest.approx(1, abs=1e-5)
+        assert torch.equal(memory.counts, before)
+        assert memory.add(self.frame(9), self.frame(9))
+
+    def test_what_is_read_most_is_kept(self):
+        memory = self.fill(MemoryLimits(1, 400, 0.0, 1.0), 30)
+        memory.limits = MemoryLimits(1, 60, 0.0, 1.0)
+        memory.attention = memory.counts * torch.arange(120, 0, -1)
+        keys = memory.keys.clone()
+        memory.add(self.frame(50), self.frame(50))
+        assert len(memory) == 60
+        # The frames offered in the last five steps stay, and of the others those that were read most.
+        kept = [bool((memory.keys == key).all(dim=1).any()) for key in keys]
+        assert kept == [True] * 36 + [False] * 64 + [True] * 20
+
+    def test_a_weight_below_the_threshold_is_not_read(self):
+        memory = SpatialMemory(MemoryLimits(5, 400, 0.5, 1.0))
+        identity = torch.nn.Identity()
+        memory.add(torch.eye(4) * 10, torch.arange(16.0).view(4, 4))
+        query = torch.eye(4)[1:2] * 10
+        assert torch.equal(memory.read(query, identity, identity, identity), memory.values[1:2] + query)
+        assert memory.attention.tolist() == [0, 1, 0, 0]
+        nothing = memory.read(torch.zeros(1, 4), identity, identity, identity)  # all weights are 1/4
+        assert torch.equal(nothing, torch.zeros(1, 4))
+
+    def test_an_empty_memory_cannot_be_read(self):
+        with pytest.raises(ValueError, match="nothing"):
+            SpatialMemory(MemoryLimits()).read(torch.zeros(1, 4), *[torch.nn.Identity()] * 3)
+
+
+class TestPictures:
+    def test_a_cut_covers_and_its_camera_sees_the_same(self):
+        image = np.zeros((61, 97, 3), dtype=np.uint8)
+        image[20, 40] = 255
+        picture = prepare_covering(image, (224, 224))
+        assert picture.color.shape == (224, 224, 3)
+        assert picture.original == (60, 96)
+        row, column = np.unravel_index(picture.color[..., 0].argmax(), (224, 224))
+        camera = plan_cut(97, 61, (224, 224)).intrinsics(np.array([[1.0, 0, 40], [0, 1, 20], [0, 0, 1]]))
+        assert abs(camera[0, 2] - column) < 2
+        assert abs(camera[1, 2] - row) < 2
+
+    def test_upright_frames_are_cut_upright(self):
+        assert plan_cut(90, 100, (64, 48)).size == (48, 64)
+        assert plan_cut(95, 100, (64, 48)).size == (64, 48)
+
+    def test_a_frame_of_one_column_is_refused(self):
+        with pytest.raises(EngineError, match="1 x 50"):
+            plan_cut(1, 50, (224, 224))

@@ -16,6 +16,7 @@ from .checking import Fixture, Result
 CHECKERS = (
     "croco",
     "dust3r",
+    "spann3r",
     "cut3r",
     "dinov2",
     "vggt",

@@ -37,6 +37,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "croco": Architecture("croco", "CrocoConfig", "Croco"),
     "cut3r": Architecture("cut3r", "Cut3rConfig", "Cut3r"),
     "dust3r": Architecture("dust3r", "Dust3rConfig", "Dust3r"),
+    "spann3r": Architecture("spann3r", "Spann3rConfig", "Spann3r"),
     "mast3r": Architecture("mast3r", "Mast3rConfig", "Mast3r"),
     "vggt": Architecture("vggt", "VggtConfig", "Vggt"),
     "retrieval": Architecture("retrieval", "RetrievalConfig", "RetrievalHead"),

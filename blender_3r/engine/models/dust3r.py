@@ -206,7 +206,12 @@ class Dust3r(nn.Module):
 
     def predict(self, first: Encoded, second: Encoded) -> tuple[ViewPrediction, ViewPrediction]:
         """Decode a batch of pairs. Both views' points are in the first view's camera frame; the scale is the pair's."""
-        layers1, layers2 = self.decode(first, second)
+        return self.read_layers(first, second, *self.decode(first, second))
+
+    def read_layers(
+        self, first: Encoded, second: Encoded, layers1: list[Tensor], layers2: list[Tensor]
+    ) -> tuple[ViewPrediction, ViewPrediction]:
+        """The heads alone, on what decode() gave for these views."""
         with without_autocast(layers1[-1]):
             return (
                 self.downstream_head1([tokens.float() for tokens in layers1], first.grid, first.finest1),

@@ -1,0 +1,1 @@
+"""Methods that walk through a sequence."""

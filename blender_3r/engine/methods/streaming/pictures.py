@@ -1,0 +1,68 @@
+"""Frames to what Spann3R reads. CUT3R and Point3R read what DUSt3R does: see methods/pairwise/pictures.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor
+
+import numpy as np
+from PIL import Image
+
+from ...errors import EngineError
+from ..pairwise.pictures import Picture
+
+PORTRAIT_RATIO = 1.1  # a frame that much higher than wide is cut upright
+MARGIN = 1e-8  # of the scale, so that rounding never leaves a side too short
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a frame is cut, all in (x, y) pixels. kept: of the frame, from its corner. scale: of it. scaled: the size
+    that gives. offset: of the network's picture in that. size: of the network's picture.
+    """
+
+    kept: tuple[int, int]
+    scale: float
+    scaled: tuple[int, int]
+    offset: tuple[int, int]
+    size: tuple[int, int]
+
+    def intrinsics(self, intrinsics: np.ndarray) -> np.ndarray:
+        """The camera matrix (3, 3) of the network's picture, of that of the frame; the centre of the first pixel is at
+        0 in both. One scale for x and y, as published.
+        """
+        result = np.array(intrinsics, dtype=np.float64)
+        result[:2, 2] += 0.5
+        result[:2] *= self.scale
+        # Rounding the scaled size down is taken as a cut on both sides.
+        lost = (np.array(self.kept) * self.scale - self.scaled) / 2
+        result[:2, 2] -= lost + self.offset + 0.5
+        return result
+
+
+def plan_cut(width: int, height: int, size: tuple[int, int]) -> Cut:
+    """Scale a frame to cover size (W, H), and cut its middle; an upright frame covers (H, W).
+
+    Raises EngineError("input") for a frame of a single row or column. Source: Spann3R, specification section 2.
+    """
+    kept = (2 * (width // 2), 2 * (height // 2))
+    if min(kept) == 0:
+        raise EngineError("input", f"A picture of {width} x {height} pixels is too small.", "Leave it out.")
+    if size[0] != size[1]:
+        size = (min(size), max(size)) if height > PORTRAIT_RATIO * width else (max(size), min(size))
+    scale = max(size[0] / kept[0], size[1] / kept[1]) + MARGIN
+    scaled = (floor(kept[0] * scale), floor(kept[1] * scale))
+    # Python rounds halves to even, as the reference does.
+    offset = (round((scaled[0] - size[0]) / 2), round((scaled[1] - size[1]) / 2))
+    return Cut(kept, scale, scaled, offset, size)
+
+
+def prepare_covering(image: np.ndarray, size: tuple[int, int] = (224, 224)) -> Picture:
+    """The part of a frame (H, W, 3) uint8 RGB that Spann3R reads. The picture's `original` is what is kept of the
+    frame: a side of odd length loses its last pixel. Raises EngineError as plan_cut() does.
+    """
+    height, width = image.shape[:2]
+    cut = plan_cut(width, height, size)
+    kept = Image.fromarray(image[: cut.kept[1], : cut.kept[0]])
+    whole = np.array(kept.resize(cut.scaled, Image.Resampling.LANCZOS))
+    return Picture(cut.kept[::-1], whole, cut.size[::-1], cut.offset)
