@@ -7,6 +7,7 @@ import torch
 
 from blender_3r.engine.models import ARCHITECTURES, build
 from blender_3r.engine.models.layers.vit import VisionTransformer
+from blender_3r.engine.models.pi3 import rotation_from_numbers
 
 TINY_VIT = {
     "embed_dim": 16,
@@ -38,7 +39,18 @@ TINY_VGGT = {
         "iterations": 2,
     },
 }
-TINY = {"vggt": TINY_VGGT}
+TINY_PI3 = {
+    **TINY_VIT,
+    "enc_num_register_tokens": 2,
+    "dec_depth": 4,
+    "dec_num_heads": 2,
+    "dec_num_register_tokens": 2,
+    "head_dec_embed_dim": 12,
+    "head_dec_depth": 1,
+    "head_dec_num_heads": 1,
+    "camera_dim": 8,
+}
+TINY = {"vggt": TINY_VGGT, "pi3": TINY_PI3}
 QUERIES = torch.tensor([[[3.0, 4.0], [20.5, 30.0]]])
 
 
@@ -166,6 +178,35 @@ def test_the_order_of_the_other_views_does_not_matter_to_vggt():
     swapped = network(images[:, [1, 0, 2]])
     noise = (turned.depth - plain.depth[:, order]).abs().max()
     assert (swapped.depth[:, 0] - plain.depth[:, 1]).abs().max() > 20 * noise + 1e-6
+
+
+@torch.no_grad()
+def test_no_view_is_special_to_pi3():
+    network = make("pi3")
+    images = torch.rand(1, 4, 3, 28, 42)
+    order = [2, 0, 3, 1]
+    plain, turned = tensors(network(images)), tensors(network(images[:, order]))
+    assert_alike(turned, {name: tensor[:, order] for name, tensor in plain.items()})
+
+
+@torch.no_grad()
+def test_pi3_reads_many_views_as_it_reads_few():
+    network = make("pi3")
+    grid = (2, 2)
+    tokens = network.decode(torch.randn(1, 11, 4, 16), grid)
+    together = network.read(tokens, (1, 11), grid)
+    last = network.read(tokens[9:], (1, 2), grid)
+    torch.testing.assert_close(last.points, together.points[:, 9:], rtol=1e-4, atol=1e-5)
+
+
+def test_poses_of_pi3_are_rigid():
+    numbers = torch.randn(20, 9)
+    numbers[0] = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, -1])  # a mirror
+    rotations = rotation_from_numbers(numbers)
+    torch.testing.assert_close(rotations @ rotations.transpose(-1, -2), torch.eye(3).expand(20, 3, 3))
+    torch.testing.assert_close(torch.det(rotations), torch.ones(20))
+    turned = rotation_from_numbers(rotations.flatten(1) * 3)
+    torch.testing.assert_close(turned, rotations)
 
 
 @torch.no_grad()

@@ -16,10 +16,11 @@ from .checking import Fixture, Result
 CHECKERS = (
     "croco",
     "dust3r",
-    "spann3r",
     "cut3r",
+    "spann3r",
     "dinov2",
     "vggt",
+    "pi3",
     "preprocess",
     "pair_graphs",
     "alignment",

@@ -1,0 +1,73 @@
+"""Where a depth map jumps or a surface bends: pixels between two surfaces, whose points float in the air.
+
+Source: specs/pi3.md section 5. Maps have any leading axes: (..., H, W).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def depth_normal_edges(
+    points: np.ndarray, usable: np.ndarray, ratio: float = 0.03, angle_deg: float = 5.0
+) -> np.ndarray:
+    """Pixels of pointmaps (..., H, W, 3) in their camera's frame where the depth jumps and the surface bends.
+
+    usable: (..., H, W) bool. ratio: of a jump to the depth. Returns (..., H, W) bool.
+    """
+    normals, has_normal = surface_normals(points, usable)
+    return depth_edges(points[..., 2], usable, ratio) & normal_edges(normals, has_normal, angle_deg)
+
+
+def depth_edges(depth: np.ndarray, usable: np.ndarray, ratio: float = 0.03) -> np.ndarray:
+    """Pixels around which, within 3 x 3, the depth of usable pixels differs by more than ratio times their own depth.
+
+    The pixel itself need not be usable.
+    """
+    near = -_neighbourhood(np.where(usable, -depth, -np.inf), -np.inf).max(axis=0)
+    far = _neighbourhood(np.where(usable, depth, -np.inf), -np.inf).max(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (far - near) / depth > ratio
+
+
+def surface_normals(points: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unit normals (..., H, W, 3), 0 where there is none, and where there is one (..., H, W).
+
+    The mean of the four faces between a pixel and each two of its upper, left, lower and right neighbours, as far as
+    all three are usable.
+    """
+    points = np.where(usable[..., None], points, 0.0)
+    padded = np.pad(points, [(0, 0)] * (points.ndim - 3) + [(1, 1), (1, 1), (0, 0)])
+    known = np.pad(usable, [(0, 0)] * (usable.ndim - 2) + [(1, 1), (1, 1)])
+    rows, columns = usable.shape[-2:]
+    around = []
+    for down, right in ((-1, 0), (0, -1), (1, 0), (0, 1)):
+        window = (slice(1 + down, 1 + down + rows), slice(1 + right, 1 + right + columns))
+        around.append((padded[(..., *window, slice(None))] - points, known[(..., *window)] & usable))
+    total, found = np.zeros_like(points), np.zeros_like(usable)
+    for (first, first_known), (second, second_known) in zip(around, around[1:] + around[:1], strict=True):
+        both = first_known & second_known
+        total += _unit(np.cross(first, second)) * both[..., None]
+        found |= both
+    return _unit(total) * found[..., None], found
+
+
+def normal_edges(normals: np.ndarray, usable: np.ndarray, angle_deg: float = 5.0) -> np.ndarray:
+    """Usable pixels within one pixel of which a normal differs from one of its own neighbours' by more than that."""
+    own = np.moveaxis(normals, -1, 0)
+    around = _neighbourhood(own)
+    cosine = np.clip((around * own).sum(axis=1), -1.0, 1.0)
+    angles = np.where(_neighbourhood(usable), np.arccos(cosine), 0.0).max(axis=0)
+    return usable & (_neighbourhood(angles, -np.inf).max(axis=0) > np.radians(angle_deg))
+
+
+def _neighbourhood(maps: np.ndarray, beyond: float | None = None) -> np.ndarray:
+    """(9, ..., H, W): every pixel's 3 x 3 neighbours; beyond the border that value, or the border's own."""
+    width = [(0, 0)] * (maps.ndim - 2) + [(1, 1), (1, 1)]
+    padded = np.pad(maps, width, mode="edge") if beyond is None else np.pad(maps, width, constant_values=beyond)
+    rows, columns = maps.shape[-2:]
+    return np.stack([padded[..., i : i + rows, j : j + columns] for i in range(3) for j in range(3)])
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
