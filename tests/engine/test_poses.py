@@ -5,6 +5,7 @@ from blender_3r.engine.geometry.poses import move_points, poses_from_encoding
 from blender_3r.engine.geometry.quaternions import conjugate_quaternion, multiply_quaternions, rotation_from_quaternion
 from blender_3r.engine.geometry.rays import ray_map
 from blender_3r.engine.geometry.rotations import rotation_from_vector
+from blender_3r.engine.geometry.similarity import fit_similarity
 
 
 def quaternion(vector, order):
@@ -46,3 +47,14 @@ def test_rays_of_the_first_camera_are_directions():
     rays = ray_map(intrinsics, pose, pose, (7, 9))
     np.testing.assert_allclose(rays[3, 4], [0, 0, 0, 0, 0, 1], atol=1e-6)
     np.testing.assert_allclose(rays[0, 8, 3] / rays[0, 8, 5], 0.4, atol=1e-6)
+
+
+def test_a_rigid_fit_keeps_the_scale():
+    generator = np.random.default_rng(1)
+    source = generator.normal(size=(30, 3))
+    rotation = rotation_from_vector(np.array([0.2, -0.5, 1.0]))
+    target = 3 * source @ rotation.T + [1, 2, 3]
+    fitted = fit_similarity(source, target, rigid=True)
+    assert fitted.scale == 1
+    np.testing.assert_allclose(fitted.rotation, rotation, atol=1e-12)
+    np.testing.assert_allclose(fitted.apply(source).mean(axis=0), target.mean(axis=0), atol=1e-12)

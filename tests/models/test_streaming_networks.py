@@ -8,6 +8,9 @@ from blender_3r.engine.errors import EngineError
 from blender_3r.engine.methods.streaming.pictures import plan_cut, prepare_covering
 from blender_3r.engine.models import ARCHITECTURES, build
 from blender_3r.engine.models.cut3r import Cut3r, alignment_edges, alignment_sequences, state_positions
+from blender_3r.engine.models.layers.rope import apply_rope, rope_tables_in_space
+from blender_3r.engine.models.point3r import Point3r
+from blender_3r.engine.models.point3r_memory import Pointers, append, merge
 from blender_3r.engine.models.spann3r import Spann3r, Spann3rStream, run_unordered
 from blender_3r.engine.models.spann3r_memory import MemoryLimits, SpatialMemory
 
@@ -25,6 +28,7 @@ TINY = {
     "ray_enc_num_heads": 8,
     "state_size": 7,
     "state_dec_num_heads": 4,
+    "memory_dec_num_heads": 4,
     "value_depth": 2,
     "value_num_heads": 4,
 }
@@ -43,7 +47,7 @@ def assert_same(ours, theirs):
 
 @pytest.mark.parametrize(
     ("architecture", "changes"),
-    [("cut3r", {}), ("cut3r", {"head_type": "linear"}), ("spann3r", {})],
+    [("cut3r", {}), ("cut3r", {"head_type": "linear"}), ("spann3r", {}), ("point3r", {})],
 )
 def test_the_published_sizes_are_told_by_the_shapes_of_the_weights(architecture, changes):
     chosen = ARCHITECTURES[architecture]
@@ -267,6 +271,95 @@ class TestSpatialMemory:
     def test_an_empty_memory_cannot_be_read(self):
         with pytest.raises(ValueError, match="nothing"):
             SpatialMemory(MemoryLimits()).read(torch.zeros(1, 4), *[torch.nn.Identity()] * 3)
+
+
+class TestPoint3r:
+    @pytest.fixture
+    def network(self):
+        torch.manual_seed(3)
+        return build("point3r", TINY)
+
+    @torch.no_grad()
+    def test_a_step_leaves_the_state_it_was_given(self, network):
+        """So that a run can go back to it, or branch."""
+        view = network.encode(images(1))
+        _, first = network.step(view, network.start())
+        kept = [part.clone() for part in (first.pose_memory, *first.pointers, first.seen)]
+        one, after = network.step(network.encode(images(1, seed=1)), first)
+        other, again = network.step(network.encode(images(1, seed=1)), first)
+        assert_same([first.pose_memory, *first.pointers, first.seen], kept)
+        assert_same(one, other)
+        assert_same(after.pointers, again.pointers)
+        assert (first.views, after.views) == (1, 2)
+        assert 6 <= len(after.pointers.positions) <= 12
+
+    @torch.no_grad()
+    def test_without_merging_every_pointer_is_kept(self, network):
+        state = network.start()
+        for _ in range(3):
+            _, state = network.step(network.encode(images(1)), state, merging=False)
+        assert state.pointers.features.shape == (3 * 6, 16)
+
+    @torch.no_grad()
+    def test_the_block_that_nothing_depends_on_changes_nothing(self, network):
+        view = network.encode(images(1))
+        _, state = network.step(view, network.start())
+        token = network.pose_token
+        assert_same(network.decode(view, state, token), network.decode(view, state, token, whole=True))
+
+    def test_what_does_not_go_together_is_refused(self, network):
+        with pytest.raises(ValueError, match="view by view"):
+            network.step(network.encode(images(2)), network.start())
+        _, state = network.step(network.encode(images(1)), network.start())
+        with pytest.raises(ValueError, match="one size"):
+            network.step(network.encode(images(1, 48, 48)), state)
+        with pytest.raises(ValueError, match="30 x 32"):
+            network.encode(torch.zeros(1, 3, 32, 30))
+
+    @torch.no_grad()
+    def test_a_batch_is_encoded_as_its_members_are(self, network):
+        frames = images(3)
+        together = network.encode(frames)
+        assert_same([together.tokens], [torch.cat([network.encode(frame[None]).tokens for frame in frames])])
+
+    @torch.no_grad()
+    def test_heads_stay_in_float32_under_autocast(self, network):
+        frame = images(1)
+        exact, _ = network.step(network.encode(frame), network.start())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough, state = network.step(network.encode(frame), network.start())
+            network.step(network.encode(frame), state)
+        assert exact.color is None
+        assert {part.dtype for part in rough[:5]} == {torch.float32}
+        assert (exact.world_points - rough.world_points).abs().max() < 0.1 * exact.world_points.abs().max()
+
+    def test_what_a_file_of_the_encoder_lacks_is_filled(self, network):
+        state = network.state_dict()
+        lacking = {name: v for name, v in state.items() if "_memory." not in name and "pts_patch" not in name}
+        lacking |= {name: v for name, v in state.items() if name.startswith("decoder_embed_memory.")}
+        assert set(Point3r.adapt_state_dict(lacking)) == set(state)
+
+
+def test_pointers_merge_into_near_ones_and_keep_their_order():
+    places = torch.tensor([[0.0, 0, 0], [20, 0, 0], [0, 0, 20]])
+    old = Pointers(places, torch.tensor([[1.0], [2], [3]]))
+    added = torch.tensor([[0.4, 0, 0], [10, 0, 0], [-0.2, 0, 0], [20, 0, 0.9]])
+    new = Pointers(added, torch.tensor([[5.0], [6], [9], [8]]))
+    merged = merge(old, new, 20)  # the threshold is about 1.4
+    expected = torch.tensor([[0.1, 0, 0], [20, 0, 0.9], [0, 0, 20], [10, 0, 0]])
+    torch.testing.assert_close(merged.positions, expected)
+    assert merged.features.flatten().tolist() == [7, 8, 3, 6]
+    assert append(old, new).features.flatten().tolist() == [1, 2, 3, 5, 6, 9, 8]
+    assert old.positions[0].tolist() == [0, 0, 0]
+
+
+def test_a_place_in_space_turns_all_channels_and_what_has_none_stays():
+    tokens = torch.randn(1, 2, 3, 16)
+    tables = rope_tables_in_space(torch.tensor([[[0.5, -1, 2], [0, 0, 0]]]), 16, (10, 100), untouched=1)
+    turned = apply_rope(tokens, tables)
+    torch.testing.assert_close(turned[:, :, 0], tokens[:, :, 0])
+    torch.testing.assert_close(turned[:, :, 2], tokens[:, :, 2])
+    assert (turned[:, :, 1] != tokens[:, :, 1]).all()
 
 
 class TestPictures:

@@ -16,6 +16,7 @@ from .checking import Fixture, Result
 CHECKERS = (
     "croco",
     "dust3r",
+    "point3r",
     "cut3r",
     "spann3r",
     "dinov2",

@@ -32,8 +32,10 @@ class Similarity(NamedTuple):
         return moved
 
 
-def fit_similarity(source: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Similarity:
-    """The similarity that takes source to target with the least weighted sum of squares.
+def fit_similarity(
+    source: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None, rigid: bool = False
+) -> Similarity:
+    """The similarity that takes source to target with the least weighted sum of squares. rigid: one of scale 1.
 
     source, target: (..., n, 3). weights: (..., n), not negative; all the same when None or when all are 0. Points that
     are not finite in source or target take no part. A source without extent gets scale 1. In float64.
@@ -57,6 +59,7 @@ def fit_similarity(source: np.ndarray, target: np.ndarray, weights: np.ndarray |
     variance = np.einsum("...n,...nk->...", weights, source * source)
     gain = np.einsum("...ij,...ij->...", rotation, covariance)
     scale = np.where(variance > 0, gain / np.where(variance > 0, variance, 1.0), 1.0)
+    scale = np.ones_like(scale) if rigid else scale
     translation = to_mean - scale[..., None] * np.einsum("...ij,...j->...i", rotation, from_mean)
     return Similarity(scale, rotation, translation)
 

@@ -38,6 +38,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "cut3r": Architecture("cut3r", "Cut3rConfig", "Cut3r"),
     "dust3r": Architecture("dust3r", "Dust3rConfig", "Dust3r"),
     "spann3r": Architecture("spann3r", "Spann3rConfig", "Spann3r"),
+    "point3r": Architecture("point3r", "Point3rConfig", "Point3r"),
     "mast3r": Architecture("mast3r", "Mast3rConfig", "Mast3r"),
     "pi3": Architecture("pi3", "Pi3Config", "Pi3"),
     "vggt": Architecture("vggt", "VggtConfig", "Vggt"),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .config import count_blocks, drop_unused, fill_blocks
 from .dust3r import Dust3r, Dust3rConfig, Encoded, sizes_from_shapes
-from .layers.blocks import EncoderBlock
+from .layers.blocks import EncoderBlock, token_head
 from .layers.patches import PatchEmbed
 from .outputs import ViewPrediction
 from .spann3r_memory import MemoryLimits, SpatialMemory
@@ -73,7 +73,7 @@ class Spann3r(nn.Module):
         self.config = config = config or Spann3rConfig()
         width = config.enc_embed_dim
         self.dust3r = Dust3r(config)
-        self.attn_head_1, self.attn_head_2 = (_key_head(width + config.dec_embed_dim, width) for _ in range(2))
+        self.attn_head_1, self.attn_head_2 = (token_head(width + config.dec_embed_dim, width) for _ in range(2))
         self.pos_patch_embed = PatchEmbed(config.patch_size, width)
         self.value_encoder = nn.ModuleList(
             EncoderBlock(width, config.value_num_heads, config.value_mlp_ratio, config.layer_norm_eps)
@@ -117,10 +117,6 @@ class Spann3r(nn.Module):
         for block in self.value_encoder:
             tokens = block(tokens)
         return self.value_out(self.value_norm(tokens))
-
-
-def _key_head(inner: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inner, inner), nn.GELU(), nn.Linear(inner, out))
 
 
 class Spann3rStream:

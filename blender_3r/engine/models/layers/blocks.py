@@ -33,6 +33,11 @@ class LayerScale(nn.Module):
         return tokens * self.gamma
 
 
+def token_head(width: int, out: int) -> nn.Sequential:
+    """Linear, GELU (exact), linear, numbered; for tokens of two kinds side by side."""
+    return nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, out))
+
+
 class EncoderBlock(nn.Module):
     """Self-attention and MLP: (B, N, C) to (B, N, C).
 

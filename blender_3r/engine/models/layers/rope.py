@@ -1,11 +1,13 @@
-"""Rotary position embedding on a grid: half of each head's channels turn with y, half with x."""
+"""Rotary position embedding. On a grid half of each head's channels turn with y, half with x."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 class RopeTables(NamedTuple):
@@ -36,6 +38,34 @@ def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTa
     return RopeTables(angles.cos(), angles.sin(), (half, half))
 
 
+def rope_tables_in_space(positions: Tensor, head_dim: int, bases: Sequence[float], untouched: int = 0) -> RopeTables:
+    """Tables for places in space (B, N, 3), in any unit: a third of a head's channels turns with each of x, y, z.
+
+    The result of turning is the mean over several bases. A piece of odd width does not turn properly, as published:
+    its two parts, which are to be exchanged, differ in width. untouched: tokens in front that have no place; they stay
+    as they are. Source: Point3R (arXiv 2507.02863), specification section 3.1.
+    """
+    third = head_dim // 3
+    pieces = (third, third, head_dim - 2 * third)
+    angles = torch.cat([_angles(positions[..., axis], width, bases) for axis, width in enumerate(pieces)], dim=-1)
+    cos, sin = angles.cos().mean(dim=0), angles.sin().mean(dim=0)  # a mean of turns is the turn by mean tables
+    cos, sin = pad(cos, (0, 0, untouched, 0), value=1.0), pad(sin, (0, 0, untouched, 0))
+    return RopeTables(cos[:, None], sin[:, None], pieces)
+
+
+def _angles(coordinates: Tensor, width: int, bases: Sequence[float]) -> Tensor:
+    """(bases, B, N, width) of coordinates (B, N)."""
+    exponents = torch.arange(0, width, 2, device=coordinates.device, dtype=torch.float32) / width
+    frequencies = coordinates.new_tensor(bases, dtype=torch.float32)[:, None] ** -exponents
+    angles = coordinates.float()[None, ..., None] * frequencies[:, None, None]
+    return torch.cat([angles, angles], dim=-1)[..., :width]
+
+
+def repeat_tables(tables: RopeTables, times: int) -> RopeTables:
+    """For several sets of tokens at the same positions, one behind the other."""
+    return tables._replace(cos=tables.cos.repeat(1, 1, times, 1), sin=tables.sin.repeat(1, 1, times, 1))
+
+
 def apply_rope(tokens: Tensor, tables: RopeTables) -> Tensor:
     """Turn queries or keys (B, heads, N, d); computed in float32 whatever their type, since angles are large."""
     values = tokens.float() if tables.rounding is None else tokens.to(tables.rounding).float()
@@ -44,5 +74,6 @@ def apply_rope(tokens: Tensor, tables: RopeTables) -> Tensor:
 
 
 def _quarter_turn(values: Tensor) -> Tensor:
-    first, second = values.chunk(2, dim=-1)
+    width = values.shape[-1]
+    first, second = values.split(((width + 1) // 2, width // 2), dim=-1)
     return torch.cat([-second, first], dim=-1)
