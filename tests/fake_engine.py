@@ -1,7 +1,8 @@
 """A program that speaks the engine's protocol and computes nothing, for tests: python fake_engine.py MODE [SECONDS].
 
 Modes: work (a whole job over SECONDS), fail (a sentence), crash, killed, exit (ends without a word), hang (stops
-listening in mid-job), deaf (never answers), garbage (noise between messages), version (another protocol), flood
+listening in mid-job), deaf (never answers), garbage (noise between messages), version (another protocol), release
+(another version), flood
 (messages as fast as the pipe takes them), family (starts a grandchild that outlives it), broken (unreadable results).
 """
 
@@ -20,6 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from blender_3r.engine import __version__, protocol
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.reconstruction import Intrinsics, Reconstruction, View
 
@@ -148,7 +150,9 @@ def main() -> None:
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 0.4
     if mode == "deaf":
         time.sleep(600)
-    say("hello", protocol=99 if mode == "version" else 1, version="fake", python="3", pid=os.getpid())
+    spoken = 99 if mode == "version" else protocol.VERSION
+    release = "0.0.1" if mode == "release" else __version__
+    say("hello", protocol=spoken, version=release, python="3", pid=os.getpid())
     Fake(mode, seconds).listen()
 
 

@@ -2,24 +2,34 @@
 
 starting -> running -> done | failed | cancelled
               |-> cancelling -> cancelled
+
+An engine that did its job stays for the next one, with a `Keeper`; else it ends with the job. One that died while it
+was kept is replaced before anybody notices. One that dies in a job is not: what killed it would probably kill the next
+one too, so the user is told, and Retry goes on from the views that are there.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..engine import protocol
+from ..engine import __version__, protocol
+from ..engine.errors import EngineError
+from ..engine.jobfolder import open_to_append
+from .keeper import LEAVE_GRACE_S, Keeper, start_engine
 from .process import EngineProcess, describe_exit, read_tail
 
 HANDSHAKE_S = 90.0  # a cold disk and a virus scanner may make the engine's first imports slow
 CANCEL_GRACE_S = 6.0  # what the engine gets to end by itself after Cancel
-LEAVE_GRACE_S = 5.0  # what it gets to leave after its last word
 SILENCE_S = 60.0  # after so long without news the panel says so
 EXIT_GRACE_S = 0.2  # at the end of Blender: what the engine gets to leave by itself
+HARMLESS = ("usage", "input", "unsolved", "cancelled")  # failures that say nothing against the engine itself
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -67,9 +77,13 @@ class Job:
         folder: Path,
         request: dict[str, Any],
         clock: Callable[[], float] = time.monotonic,
+        keeper: Keeper | None = None,
     ) -> None:
-        """Makes the job folder and starts the engine. Raises OSError when either is impossible."""
-        self.id = folder.name
+        """Makes the job folder and starts the engine, or takes the one that keeper has.
+
+        Raises EngineError when the folder cannot be written, OSError when the engine cannot be started.
+        """
+        self.id = f"{next(_numbers)} {folder.name}"  # a word about an earlier job must not be taken for this one's
         self.folder = folder
         self.request = request
         self.log = folder / "log.txt"
@@ -77,8 +91,11 @@ class Job:
         self._clock = clock
         self._started = self._heard = clock()
         self._cancelled_at: float | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-        self._process = EngineProcess(command, folder, self.log)
+        self._command = command
+        self._keeper = keeper
+        self._is_kept = False
+        _make_writable(folder, self.log)
+        self._process, self._is_second_hand = self._engine()
         self._handlers = {
             "hello": self._on_hello,
             "started": self._on_started,
@@ -89,6 +106,8 @@ class Job:
             "failed": self._on_failed,
             "cancelled": self._on_cancelled,
         }
+        if self._process.is_greeted:
+            self._ask()
 
     @property
     def engine_pid(self) -> int:
@@ -145,6 +164,8 @@ class Job:
         if not self.state.is_over:
             self._process.send("quit")
             self._set(status="cancelled", eta_s=None)
+        elif self._is_kept:
+            return
         self._process.close(EXIT_GRACE_S)
 
     # -- messages
@@ -160,15 +181,20 @@ class Job:
         self.state.revision += 1
 
     def _on_hello(self, message: protocol.Message) -> None:
-        version = message.get("protocol")
-        if version != protocol.VERSION:
+        mismatch = protocol.mismatch(message)
+        if mismatch:
             self._fail(
                 Failure(
-                    f"The engine speaks protocol {version}, this extension speaks {protocol.VERSION}.",
+                    f"The engine does not fit this extension: {mismatch}.",
                     "Restart Blender; if it happens again, install the extension anew.",
                 )
             )
             return
+        self._process.is_greeted = True
+        self._process.send("hello", protocol=protocol.VERSION, version=__version__)
+        self._ask()
+
+    def _ask(self) -> None:
         self._process.send("reconstruct", id=self.id, job=str(self.folder), request=self.request)
         if self._cancelled_at is not None:
             self._process.send("cancel", id=self.id)
@@ -198,22 +224,19 @@ class Job:
     def _on_done(self, message: protocol.Message) -> None:
         summary = message.get("summary")
         self.state.summary = summary if isinstance(summary, dict) else {}
-        self._end("done", fraction=1.0)
+        self._end("done", is_well=True, fraction=1.0)
 
     def _on_failed(self, message: protocol.Message) -> None:
-        if message.get("kind") == "cancelled":
-            self._end("cancelled")
+        kind = str(message.get("kind") or "internal")
+        if kind == "cancelled":
+            self._end("cancelled", is_well=True)
             return
-        self._fail(
-            Failure(
-                str(message.get("message") or "The engine failed without a reason."),
-                str(message.get("hint") or ""),
-                str(message.get("kind") or "internal"),
-            )
-        )
+        text = str(message.get("message") or "The engine failed without a reason.")
+        # One whose memory ran out, or that has a bug, starts afresh with the next job.
+        self._fail(Failure(text, str(message.get("hint") or ""), kind), is_well=kind in HARMLESS and "id" in message)
 
     def _on_cancelled(self, message: protocol.Message) -> None:
-        self._end("cancelled")
+        self._end("cancelled", is_well=True)
 
     # -- what no message says
 
@@ -221,12 +244,32 @@ class Job:
         if self._cancelled_at is not None:
             self._end("cancelled")
             return
+        if self._is_second_hand and self.state.status == "starting":
+            self._replace()
+            return
         code = self._process.exit_code
         happened = f"The engine {describe_exit(code)} before the job was done."
         hint = "What was computed is kept: press Retry to go on from there, or look at the log."
         if code == -9:
             hint = "Perhaps memory ran out: try quality Draft or fewer frames. What was computed is kept."
         self._fail(Failure(happened, hint, "machine", tuple(read_tail(self.log))))
+
+    def _replace(self) -> None:
+        """The kept engine had left, or been killed, before it heard of this job."""
+        try:
+            self._process, self._is_second_hand = start_engine(self._command, self.log), False
+        except OSError as error:
+            reason = error.strerror or error
+            self._fail(
+                Failure(f"The engine cannot be started again ({reason}).", "Install the engine again.", "machine")
+            )
+            return
+        self._started = self._heard = self._clock()
+
+    def _engine(self) -> tuple[EngineProcess, bool]:
+        if self._keeper is None:
+            return start_engine(self._command, self.log), False
+        return self._keeper.take(self._command, self.log)
 
     def _check_patience(self) -> None:
         now = self._clock()
@@ -256,10 +299,28 @@ class Job:
             setattr(self.state, name, value)
         self.state.revision += 1
 
-    def _fail(self, failure: Failure, grace_s: float = LEAVE_GRACE_S) -> None:
+    def _fail(self, failure: Failure, grace_s: float = LEAVE_GRACE_S, is_well: bool = False) -> None:
         self.state.failure = failure
-        self._end("failed", grace_s)
+        self._end("failed", grace_s, is_well)
 
-    def _end(self, status: str, grace_s: float = LEAVE_GRACE_S, **values: Any) -> None:
+    def _end(self, status: str, grace_s: float = LEAVE_GRACE_S, is_well: bool = False, **values: Any) -> None:
+        """is_well: the engine may do another job."""
         self._set(status=status, eta_s=None, **values)
-        self._process.stop(grace_s)
+        if is_well and self._keeper is not None:
+            self._is_kept = True  # no longer this job's to end
+            self._keeper.keep(self._command, self._process)
+        else:
+            self._process.stop(grace_s)
+
+
+def _make_writable(folder: Path, log: Path) -> None:
+    """Make the job folder and its log. Raises EngineError when that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        open_to_append(log).close()
+    except OSError as error:
+        raise EngineError(
+            "machine",
+            f"The job folder {folder} cannot be written ({error.strerror or error}).",
+            "Free disk space, save the .blend elsewhere, or choose another job folder in the preferences.",
+        ) from error

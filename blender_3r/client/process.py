@@ -11,12 +11,15 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from ..engine import protocol
+from ..engine.jobfolder import open_to_append
 
 LOG_TAIL_BYTES = 16384
 BACKLOG = 10_000  # messages kept for a UI that is busy; beyond that the engine has to wait
-MAX_NOTES = 200  # lines about garbage in the log of one engine
+MAX_NOTES = 200  # lines about garbage in the log of one job
+MAX_LOG_BYTES = 32 << 20  # of what one job makes an engine print; libraries can fill a disk with warnings
 
 
 def clean_environment(base: dict[str, str] | None = None) -> dict[str, str]:
@@ -90,28 +93,65 @@ def read_tail(path: Path, lines: int = 6) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
 
 
+class Log:
+    """A file for what an engine prints, another one for each job; nothing is kept while there is none."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError when path cannot be written."""
+        self._guard = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._left = 0
+        self._notes = 0
+        self.turn_to(path)
+
+    def turn_to(self, path: Path | None) -> None:
+        """Close the file, and open another one. Raises OSError."""
+        file = None if path is None else open_to_append(path)
+        with self._guard:
+            if self._file is not None:
+                self._file.close()
+            self._file, self._left, self._notes = file, MAX_LOG_BYTES, MAX_NOTES
+
+    def write(self, data: bytes) -> None:
+        with self._guard:
+            if self._file is None or self._left <= 0:
+                return
+            self._left -= len(data)
+            if self._left <= 0:
+                data = b"\n(the engine prints too much: the rest is left out)\n"
+            with contextlib.suppress(OSError):  # a full disk must not stop the reader
+                self._file.write(data)
+
+    def note(self, text: str) -> None:
+        """A line of our own."""
+        self._notes -= 1
+        if self._notes >= 0:
+            self.write(f"{text}\n".encode(errors="replace"))
+
+
 class EngineProcess:
     """One engine. Construct to start it; `poll`, `send` and `stop` return at once; `close` waits for the end.
 
-    Its standard error goes to `log`, and so do lines on its standard output that are no messages.
+    Its standard error goes to `log`, and so do lines on its standard output that are no messages. log can be turned to
+    another file for another job.
     """
 
     def __init__(self, command: Sequence[str], folder: Path, log: Path) -> None:
         """command: argument list. folder: working directory. Raises OSError when it cannot be started."""
-        self.log = log
+        self.log = Log(log)
+        self.is_greeted = False  # has said hello, of the right version
         self._incoming: queue.Queue[protocol.Message] = queue.Queue(BACKLOG)
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._ended = threading.Event()
-        self._notes = 0
-        self._log_file = open(log, "ab", buffering=0)  # noqa: SIM115 - lives as long as the process
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         try:
-            self._process = start_detached(
-                command, folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log_file
-            )
+            self._process = start_detached(command, folder, **pipes)
         except OSError:
-            self._log_file.close()
+            self.log.turn_to(None)
             raise
+        self._listener = threading.Thread(target=self._listen, name="3R engine", daemon=True)
+        self._listener.start()
         for work in (self._read, self._write, self._watch):
             threading.Thread(target=work, name="3R engine", daemon=True).start()
 
@@ -165,17 +205,25 @@ class EngineProcess:
                 for message in decoder.feed(data):
                     self._deliver(message)
                 for line in decoder.rejected:
-                    self._note(f"engine output that is no message ({line})")
+                    self.log.note(f"engine output that is no message ({line})")
                 decoder.rejected.clear()
         try:
             self._process.wait(5.0)
         except subprocess.TimeoutExpired:
-            self._note("the engine closed its output without ending, so it is ended")
+            self.log.note("the engine closed its output without ending, so it is ended")
             kill_tree(self._process)
             self._process.wait()
-        self._log_file.close()
+        self._listener.join(2.0)  # its last words on standard error
+        self.log.turn_to(None)
         self._ended.set()
         self._outgoing.put(None)
+
+    def _listen(self) -> None:
+        """Listener thread: standard error to the log."""
+        stream = self._process.stderr
+        with stream:
+            while data := os.read(stream.fileno(), 65536):
+                self.log.write(data)
 
     def _watch(self) -> None:
         """Watcher thread: when the engine has ended, so must its workers, which may hold its output open."""
@@ -199,10 +247,3 @@ class EngineProcess:
                 stream.flush()
         with contextlib.suppress(OSError):
             stream.close()
-
-    def _note(self, text: str) -> None:
-        self._notes += 1
-        if self._notes > MAX_NOTES:
-            return
-        with contextlib.suppress(OSError):  # a full disk must not stop the reader
-            self._log_file.write(f"{text}\n".encode())

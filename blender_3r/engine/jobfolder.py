@@ -1,9 +1,10 @@
 """The folder that holds a job: what was asked, where it stands, cameras, per-view arrays, sparse points, tracks.
 
 Read by both sides: standard library and numpy. Disk is the truth: everything is written under a temporary name and
-renamed, so that whatever is there is whole, at any moment, whoever was killed.
+renamed, so that whatever is there is whole, at any moment, whoever was killed. Job folders are passed on, so nothing
+in one is executed, and a link in one that leads out of it is not followed.
 
-    request.json  state.json  cameras.json  log.txt  tracks.npz
+    request.json  state.json  cameras.json  log.txt  tracks.npz  .lock
     views/000012/depth.npy       (h, w) float32 planar z in scene units, 0 = unknown
                  confidence.npy  (h, w) float32 in 0..1
                  color.npy       (h, w, 3) uint8 sRGB
@@ -12,14 +13,16 @@ renamed, so that whatever is there is whole, at any moment, whoever was killed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -31,6 +34,17 @@ VIEW_ARRAYS = ("depth", "confidence", "color")
 SPARSE_ARRAYS = ("points", "color", "error", "views")
 
 
+class FolderInUse(EngineError):
+    """Another engine works in the job folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            "usage",
+            f"Another engine is working on the job in {path}.",
+            "Wait for its end or cancel it where it was started, or choose another job folder.",
+        )
+
+
 class JobFolder:
     """Reads and writes one job folder. Writing raises EngineError("machine") when the disk is full or read-only."""
 
@@ -39,11 +53,13 @@ class JobFolder:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> JobFolder:
-        """Make the folder (and its parents) if it is not there."""
+        """Make the folder (and its parents) if it is not there; sweep what a killed engine left half written."""
         folder = cls(path)
         with _disk_errors(folder.path):
             (folder.path / "views").mkdir(parents=True, exist_ok=True)
-        folder._sweep()
+        folder._inside(folder.path / "views")
+        with suppress(FolderInUse), folder.claimed():
+            folder._sweep()
         return folder
 
     @classmethod
@@ -58,6 +74,19 @@ class JobFolder:
             )
         return folder
 
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the folder against other engines; the system lets go of it however this process ends.
+
+        Raises FolderInUse when another engine holds it, EngineError("machine") when the folder cannot be written.
+        """
+        with _disk_errors(self.path):
+            file = open_to_append(self.path / ".lock")
+        with file:  # closing it unlocks
+            if not _lock(file):
+                raise FolderInUse(self.path)
+            yield
+
     # -- small JSON files
 
     def write_json(self, name: str, data: dict[str, Any]) -> None:
@@ -68,7 +97,7 @@ class JobFolder:
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """NAME.json, or None if it is not there. Raises EngineError("input") when it is damaged."""
-        path = self.path / f"{name}.json"
+        path = self._inside(self.path / f"{name}.json")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(data, dict):
@@ -76,7 +105,7 @@ class JobFolder:
             return data
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise EngineError("input", f"{path} cannot be read ({error}).", "Reconstruct again.") from error
 
     def write_cameras(self, reconstruction: Reconstruction) -> None:
@@ -107,9 +136,9 @@ class JobFolder:
 
     def view_indices(self) -> Iterator[int]:
         """Indices of the views whose arrays are there, ascending."""
-        folder = self.path / "views"
+        folder = self._inside(self.path / "views")
         names = (p.name for p in folder.iterdir()) if folder.is_dir() else iter(())
-        yield from sorted(int(name) for name in names if name.isdigit())
+        yield from sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
     def write_sparse(self, arrays: dict[str, np.ndarray]) -> None:
         self._write_set(self.path / "sparse", arrays, SPARSE_ARRAYS)
@@ -121,25 +150,22 @@ class JobFolder:
 
     def write_npz(self, name: str, **arrays: np.ndarray) -> None:
         """Replace NAME.npz."""
-        with _disk_errors(self.path):
-            temporary = self.path / f".tmp-{name}.npz"
-            with open(temporary, "wb") as file:
-                np.savez(file, **arrays)
-            os.replace(temporary, self.path / f"{name}.npz")
+        with _disk_errors(self.path), _replacing(self.path / f"{name}.npz") as file:
+            np.savez(file, **arrays)
 
     def read_npz(self, name: str) -> dict[str, np.ndarray] | None:
         """NAME.npz as a dict, or None when it is missing or damaged (it can always be made again)."""
         try:
-            with np.load(self.path / f"{name}.npz", allow_pickle=False) as data:
+            with np.load(self._inside(self.path / f"{name}.npz"), allow_pickle=False) as data:
                 return {key: data[key] for key in data.files}
-        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile, EngineError):
             return None
 
     def clear_results(self) -> None:
         """Remove what an earlier, different request left."""
         with _disk_errors(self.path):
             for name in ("views", "sparse"):
-                if (self.path / name).is_dir():
+                if self._inside(self.path / name).is_dir():
                     shutil.rmtree(self.path / name)
             for name in ("cameras.json", "state.json", "tracks.npz"):
                 (self.path / name).unlink(missing_ok=True)
@@ -150,12 +176,24 @@ class JobFolder:
     def _view_path(self, index: int) -> Path:
         return self.path / "views" / f"{index:06d}"
 
+    def _inside(self, path: Path) -> Path:
+        """path. Raises EngineError("input") when a link on the way, or path itself, leads out of the job folder."""
+        root = os.path.realpath(self.path)
+        real = os.path.realpath(path)
+        if real != root and not real.startswith(os.path.join(root, "")):
+            raise EngineError(
+                "input",
+                f"{path} leads out of the job folder, to {real}.",
+                "The engine makes no such links: delete it, or reconstruct into another folder.",
+            )
+        return path
+
     def _write_set(self, target: Path, arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> None:
         missing = set(names) - set(arrays)
         if missing:
             raise ValueError(f"arrays missing: {sorted(missing)}")
         with _disk_errors(self.path):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self._inside(target).parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target.parent))
             try:
                 for name in names:
@@ -174,7 +212,8 @@ class JobFolder:
 
     def _read_set(self, folder: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         try:
-            return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+            paths = {name: self._inside(folder / f"{name}.npy") for name in names}
+            return {name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in paths.items()}
         except (OSError, ValueError, EOFError) as error:
             raise EngineError(
                 "input", f"The arrays in {folder} cannot be read ({error}).", "Reconstruct again."
@@ -184,7 +223,7 @@ class JobFolder:
         """Temporary files of a process that was killed."""
         for folder in (self.path, self.path / "views"):
             for leftover in folder.glob(".tmp-*"):
-                if leftover.is_dir():
+                if leftover.is_dir() and not leftover.is_symlink():
                     shutil.rmtree(leftover, ignore_errors=True)
                 else:
                     leftover.unlink(missing_ok=True)
@@ -202,13 +241,48 @@ def _disk_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _write_atomic(path: Path, data: bytes) -> None:
+def open_to_append(path: Path) -> BinaryIO:
+    """A file of a job folder for appending, unbuffered; never through a link, which could lead anywhere.
+
+    Raises OSError.
+    """
+    if path.is_symlink():  # where O_NOFOLLOW is unknown
+        raise OSError(errno.ELOOP, "it is a link", str(path))
+    no_links = getattr(os, "O_NOFOLLOW", 0)
+    return open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags | no_links, 0o644))
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Lock an open file for this process; False when another has it. It ends with the file, or with the process."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Anything else: a file system that knows no locks. Better unguarded than no job at all.
+        return error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+    return True
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file that takes the place of path once it is written; gone when writing fails."""
     handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _write_atomic(path: Path, data: bytes) -> None:
+    with _replacing(path) as file:
+        file.write(data)

@@ -4,16 +4,24 @@ Read by both sides: standard library, nothing else. Every message has "type"; wh
 Unknown types are ignored with a log line; a malformed line never ends the process. Arrays never travel here: they lie
 in the job folder, and a message only says that they are there.
 
-To the engine:   reconstruct {id, request}   cancel {id}   methods {id}   check {id}   quit
-                 models {id}   download {id, model, accept, again}
+To the engine:   hello {protocol, version}   reconstruct {id, job, request}   cancel {id}   methods {id}   check {id}
+                 quit   models {id}   download {id, model, accept, again}   remove {id, model, parts}
+                 add {id, path, title, license, commercial_use}   estimate {id, request, count, size, folder}
 From the engine: hello {protocol, version, python, pid}   methods {id, methods}   checked {id, report}
                  started {id, job, total, resumed}   progress {id, stage, done, total, fraction, eta_s}
                  cameras {id, solved, total}   view {id, index}   log {text}
                  done {id, summary}   failed {id, kind, message, hint}   cancelled {id}
-                 models {id, models, problems}   downloaded {id, model, path, notes}
+                 models {id, models, problems, missing, hub, zoo, free_bytes}   downloaded {id, model, path, notes}
+                 removed {id, model, freed_bytes}   added {id, model}   estimated {id, estimate}
+
+The engine says hello first. Who answers hello tells its own version, and neither side works with another one; the
+engine refuses by a failed without an id, and leaves.
 
 A download is a job like a reconstruction: one at a time, with progress (in bytes: unit is "bytes"), to be cancelled by
-its id. accept says that the user has accepted the model's licence; without it nothing is downloaded.
+its id. accept says that the user has accepted the model's licence; without it nothing is downloaded. What has come
+before a cancel is gone on with by the next download; remove with parts forgets that and nothing else. add writes a
+record for a checkpoint at path, which stays where it is. estimate tells what a request needs (service/estimate.py)
+of count images of size (width, height), to be written to folder.
 """
 
 from __future__ import annotations
@@ -21,10 +29,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from . import __version__
+
 VERSION = 1
 MAX_LINE = 1 << 20  # a longer line is not ours: skip it instead of filling memory
 
 Message = dict[str, Any]
+
+
+def mismatch(hello: Message) -> str:
+    """How the sender of a hello differs from this side, in words; "" when both are of one version."""
+    theirs, release = hello.get("protocol"), hello.get("version")
+    if theirs != VERSION:
+        return f"one speaks protocol {theirs}, the other protocol {VERSION}"
+    if release != __version__:
+        return f"one is version {release}, the other version {__version__}"
+    return ""
 
 
 def encode(type_: str, **fields: Any) -> bytes:

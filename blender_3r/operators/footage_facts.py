@@ -168,7 +168,7 @@ def _may_hold(folder: Path, source: Source) -> bool:
     try:
         request = JobFolder(folder).read_json("request")
         if request is None:  # a job that ended before it began, or somebody's own folder
-            return folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {"log.txt", "views"}
+            return folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {"log.txt", "views", ".lock"}
     except (EngineError, OSError):
         return False  # damaged or not readable: leave it alone
     return list(request.get("source", {}).get("files", ())) == list(source.files)

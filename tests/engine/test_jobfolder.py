@@ -100,7 +100,7 @@ def test_clear_results_keeps_the_request_and_the_log(tmp_path):
     job.write_view(0, view_arrays(1))
     job.write_sparse(sparse_arrays(1))
     job.clear_results()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.txt", "request.json", "views"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "log.txt", "request.json", "views"]
     assert list(job.view_indices()) == []
 
 

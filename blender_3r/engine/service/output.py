@@ -24,7 +24,8 @@ def redirected_to(path: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    no_links = getattr(os, "O_NOFOLLOW", 0)  # a job folder's log.txt must not lead out of it
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | no_links, 0o644)
     try:
         os.dup2(file, 1)
         os.dup2(file, 2)

@@ -1,21 +1,29 @@
-"""The engine as a child process: requests on standard input, reports on standard output, one job at a time."""
+"""The engine as a child process: requests on standard input, reports on standard output, one job at a time.
+
+It stays for the next job, with its modules imported and its model loaded. When none comes for a while it leaves, and
+with it go the memory and the graphics card that it held.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import platform
 import queue
 import sys
 import threading
+import time
 import traceback
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from .. import __version__, protocol
 from ..errors import Cancelled, EngineError
 from .output import claim_stdout
 
 PARENT_CHECK_S = 1.0
+IDLE_S = 60.0  # without a job for so long, the process leaves
+RESTART = "Restart Blender, which still runs what was there before an update."
 LEAVE_S = 2.0  # what a job gets to end by itself; its folder is whole at any moment, so nothing is lost after that
 
 
@@ -29,6 +37,12 @@ class Service:
         self._job_id: Any = None
         self._is_busy = False
         self._worker: threading.Thread | None = None
+        self._active_at = time.monotonic()
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since there was anything to do."""
+        return 0.0 if self._is_busy else time.monotonic() - self._active_at
 
     def hello(self) -> None:
         self.send(
@@ -49,8 +63,11 @@ class Service:
     def handle(self, message: protocol.Message) -> bool:
         """Act on a message; False when the process is to end."""
         kind, job_id = message["type"], message.get("id")
+        self._active_at = time.monotonic()
         if kind == "quit":
             return False
+        if kind == "hello":
+            return self._greet(message)
         if kind == "cancel":
             if job_id is None or job_id == self._job_id:
                 self._cancel.set()
@@ -60,6 +77,8 @@ class Service:
             self._answer(job_id, self._send_methods)
         elif kind == "models":
             self._answer(job_id, self._send_models)
+        elif kind in ("add", "remove", "estimate"):
+            threading.Thread(target=self._answer_aside, args=(message,), name=kind, daemon=True).start()
         elif kind == "check":
             self._answer(job_id, self._send_report)
         else:
@@ -73,6 +92,15 @@ class Service:
             self._worker.join(LEAVE_S)
 
     # -- inside
+
+    def _greet(self, message: protocol.Message) -> bool:
+        """Whether who asks is of this engine's version; each side checks the other's, for either may be the newer."""
+        mismatch = protocol.mismatch(message)
+        if mismatch:
+            self.send(
+                "failed", kind="usage", message=f"The extension does not fit its engine: {mismatch}.", hint=RESTART
+            )
+        return not mismatch
 
     def _start(self, message: protocol.Message) -> None:
         job_id = message.get("id")
@@ -99,6 +127,7 @@ class Service:
                 self._cancel.set()
 
         last_word, fields = self._outcome(message, report)
+        self._active_at = time.monotonic()
         self._is_busy = False  # before the last word: whoever hears it may send the next job at once
         report(last_word, **fields)
 
@@ -121,7 +150,7 @@ class Service:
             hint = "The engine's installation is incomplete: install the engine again."
             return "failed", {"kind": "machine", "message": f"The engine cannot start a job ({error}).", "hint": hint}
         except Exception as error:  # without a last word the engine would count as busy for ever
-            traceback.print_exc()
+            _log(traceback.format_exc())
             text = f"The engine failed unexpectedly ({type(error).__name__}: {error})."
             return "failed", {"kind": "internal", "message": text, "hint": "Its log tells more."}
 
@@ -147,6 +176,22 @@ class Service:
 
         self.send("models", id=job_id, **list_models())
 
+    def _answer_aside(self, message: protocol.Message) -> None:
+        """Thread of a question that may take a while (PyTorch is loaded): meanwhile other messages are heard."""
+        from .models import answer_aside
+
+        job_id = message.get("id")
+        try:
+            kind, fields = answer_aside(message)
+        except EngineError as error:
+            kind, fields = "failed", {"kind": error.kind, "message": error.message, "hint": error.hint}
+        except Exception as error:  # whoever asked waits for an answer
+            _log(traceback.format_exc())
+            text = f"The engine failed unexpectedly ({type(error).__name__}: {error})."
+            kind, fields = "failed", {"kind": "internal", "message": text, "hint": "Its log tells more."}
+        with contextlib.suppress(OSError):  # nobody listens any more
+            self.send(kind, id=job_id, **fields)
+
     def _send_report(self, job_id: Any) -> None:
         from .check import self_check
 
@@ -156,10 +201,11 @@ class Service:
         self.send("failed", id=job_id, kind=error.kind, message=error.message, hint=error.hint)
 
 
-def serve(parent: int | None = None) -> int:
-    """Serve until standard input closes, "quit" arrives or the parent process is gone; returns the exit status.
+def serve(parent: int | None = None, idle_s: float = IDLE_S) -> NoReturn:
+    """Serve until standard input closes, "quit" arrives, the parent process is gone or nothing was asked for idle_s.
 
-    parent: the process id to live no longer than, beside the one that started this process.
+    parent: the process id to live no longer than, beside the one that started this process. Does not return: the
+    process ends with exit status 0.
     """
     service = Service(claim_stdout())
     inbox: queue.SimpleQueue[protocol.Message | None] = queue.SimpleQueue()
@@ -169,19 +215,26 @@ def serve(parent: int | None = None) -> int:
         service.hello()
         while True:
             try:
-                message = inbox.get(timeout=PARENT_CHECK_S)
+                message = inbox.get(timeout=min(PARENT_CHECK_S, idle_s))
             except queue.Empty:
                 if os.getppid() != starter or not _is_alive(parent):
+                    break
+                if service.idle_s >= idle_s:
                     break
                 continue
             if message is None or not service.handle(message):
                 break
     except BrokenPipeError:
-        print("nobody reads the reports: leaving", file=sys.stderr)
+        _log("nobody reads the reports: leaving")
     service.stop()
     # Not sys.exit: a job deep inside a C++ library would keep the process alive.
-    sys.stderr.flush()
     os._exit(0)
+
+
+def _log(text: str) -> None:
+    """A line on standard error, if anybody is left to read it."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _read_messages(inbox: queue.SimpleQueue[protocol.Message | None]) -> None:
@@ -192,7 +245,7 @@ def _read_messages(inbox: queue.SimpleQueue[protocol.Message | None]) -> None:
             for message in decoder.feed(data):
                 inbox.put(message)
             for line in decoder.rejected:
-                print(f"input that is no message ({line})", file=sys.stderr, flush=True)
+                _log(f"input that is no message ({line})")
             decoder.rejected.clear()
     finally:
         inbox.put(None)

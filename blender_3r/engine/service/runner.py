@@ -12,12 +12,13 @@ from typing import Any, Protocol
 import cv2
 
 from ..errors import Cancelled, EngineError
-from ..jobfolder import JobFolder
+from ..jobfolder import JobFolder, open_to_append
 from ..media.checks import require_visible
 from ..media.frames import FrameSource, open_source
 from ..methods import load_method
 from ..methods.base import CamerasSolved, Context, Event, Progress, ViewReady
 from ..reconstruction import Reconstruction
+from ..source import Source
 from .settings import check_request, fingerprint
 from .summary import make_summary
 
@@ -43,13 +44,20 @@ def run_job(
 
     Reports "started", "progress", "cameras" and "view"; what is reported lies in the job folder already. Results of
     the same request that are there are kept and announced again, unless restart; those of another are removed.
-    Raises EngineError, Cancelled included, after the job folder's state.json and log.txt say so too.
+    Raises EngineError, Cancelled included, after the job folder's state.json and log.txt say so too; FolderInUse when
+    another engine works there, whose job goes on untouched.
     """
     method, source, settings = check_request(request)  # before the folder is touched
     _refuse_foreign_folder(Path(folder))
     job = JobFolder.create(folder)
     log = JobLog(job.path / "log.txt")
     run = _Run(job, request, report, is_cancelled, log)
+    with job.claimed():
+        return _run_claimed(run, method, source, settings, restart)
+
+
+def _run_claimed(run: _Run, method: str, source: Source, settings: dict[str, Any], restart: bool) -> dict[str, Any]:
+    log = run.log
     try:
         return run.go(method, source, settings, restart)
     except BaseException as error:
@@ -108,8 +116,8 @@ class JobLog:
     def write(self, text: str) -> None:
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.rstrip()}\n"
         try:
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write(line)
+            with open_to_append(self._path) as file:
+                file.write(line.encode(errors="replace"))
         except OSError:
             return  # a disk too full for the log is reported by whatever the job itself writes next
 
