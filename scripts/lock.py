@@ -95,7 +95,7 @@ class Index:
 
 
 def resolve(uv: str, source: Path, platform: Platform) -> dict[str, str]:
-    """Package to version, for one platform and all supported Pythons: the oldest has the say, as it has least choice."""
+    """Package to version, for one platform and all Pythons: the oldest has the say, as it has least choice."""
     pins: dict[str, str] = {}
     for python in PYTHONS:
         for name, version in _resolve(uv, source, platform, python, pins).items():
@@ -118,7 +118,7 @@ def _resolve(uv: str, source: Path, platform: Platform, python: str, known: dict
     if done.returncode:
         sys.exit(f"{source.name} cannot be resolved for {platform.id}, Python {python}:\n{done.stderr}")
     pins = (line.split(";")[0].strip().split("==") for line in done.stdout.splitlines() if "==" in line)
-    return {name: version for name, version in pins}
+    return dict(pins)
 
 
 def fits(wheel: Wheel, platform: Platform) -> bool:
@@ -155,7 +155,7 @@ def lock_profile(profile: str, platform: Platform, uv: str, index: Index) -> Non
     unlocked = FOLDER / f"{stem}.unlocked.txt"
     unlocked.unlink(missing_ok=True)
     if "torch" in left:
-        reason = "# uv chooses the build by the graphics card, from PyTorch's own indexes: no hash holds for all of them."
+        reason = "# uv chooses the build by the graphics card, from PyTorch's own indexes: no hash holds for all."
         unlocked.write_text(f"{reason}\ntorch=={left['torch']}\n", encoding="utf-8", newline="\n")
     locked = {name: version for name, version in pins.items() if name not in left}
     write_lock(FOLDER / f"{stem}.txt", f"The engine, profile {profile},", locked, platform, index)

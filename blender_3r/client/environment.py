@@ -1,23 +1,27 @@
-"""Where the engine's Python is, and how it gets there. Knows nothing of bpy.
+"""Where the engine's Python is, and what lies in the engine folder. Knows nothing of bpy.
 
-<engine folder>/classic/         a virtual environment
-               /classic/installed.json   written last: what was installed; without it the folder counts as nothing
+<engine folder>/classic, /full   an environment per profile
+               /.../installed.json   written last: what was installed; without it the folder counts as nothing
+               /python           the interpreter fetched for them, where that was possible
+               /tools            a small environment with pip and uv, which make the others
+               /cache            downloads of an installation that did not come to its end
                /install.log
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import locks
+
 PACKAGE = Path(__file__).resolve().parent.parent
 ENGINE = PACKAGE / "engine"
-REQUIREMENTS = Path(__file__).resolve().parent / "engine-classic.txt"
 PYTHONS = ("3.13", "3.12", "3.11")  # for which the requirements have wheels
 MARKER = "installed.json"
 
@@ -26,14 +30,17 @@ MARKER = "installed.json"
 class Status:
     """Whether the engine can be started. python: its interpreter where it can. is_own: the user's, not installed here.
 
-    state: "ready", "missing" (to be installed), "outdated" (to be installed anew), "wrong" (a preference is wrong).
-    text: a sentence for the panel.
+    state: "ready", "missing" (to be installed), "outdated" (to be installed anew), "broken" (to be repaired), "wrong"
+    (a preference is wrong). text: a sentence for the panel. profile: the one that is there. bytes: its size on disk,
+    with what belongs to it, as it was when it was installed.
     """
 
     state: str
     text: str
     python: Path | None = None
     is_own: bool = False
+    profile: str = ""
+    bytes: int = 0
 
 
 def data_folder() -> Path:
@@ -52,9 +59,27 @@ def default_engine_folder() -> Path:
     return data_folder() / "engine"
 
 
-def environment_folder(engine_folder: Path) -> Path:
-    """The virtual environment inside the engine folder."""
-    return engine_folder / "classic"
+def environment_folder(engine_folder: Path, profile: str = "classic") -> Path:
+    """The virtual environment of a profile inside the engine folder."""
+    return engine_folder / profile
+
+
+def tools_folder(engine_folder: Path) -> Path:
+    return engine_folder / "tools"
+
+
+def python_folder(engine_folder: Path) -> Path:
+    return engine_folder / "python"
+
+
+def cache_folder(engine_folder: Path) -> Path:
+    return engine_folder / "cache"
+
+
+def own_folders(engine_folder: Path) -> list[Path]:
+    """All that the installer makes in the engine folder, beside its log; there or not."""
+    environments = [environment_folder(engine_folder, profile) for profile in locks.PROFILES]
+    return [*environments, tools_folder(engine_folder), python_folder(engine_folder), cache_folder(engine_folder)]
 
 
 def python_of(environment: Path) -> Path:
@@ -66,35 +91,44 @@ def install_log(engine_folder: Path) -> Path:
     return engine_folder / "install.log"
 
 
-def requirements_hash(requirements: Path = REQUIREMENTS) -> str:
-    """Changes when a pin changes, not when a comment does."""
-    pins = sorted(read_pins(requirements))
-    return hashlib.sha256("\n".join(pins).encode()).hexdigest()
+def find_engine(engine_python: str, engine_folder: Path, profile: str = "classic", lock: Path | None = None) -> Status:
+    """Look where the preferences point; reads two small files at most.
 
-
-def read_pins(requirements: Path = REQUIREMENTS) -> list[str]:
-    """The lines of a requirements file that name a package."""
-    lines = (line.split("#")[0].strip() for line in requirements.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line and not line.startswith("-")]
-
-
-def find_engine(engine_python: str, engine_folder: Path, requirements: Path = REQUIREMENTS) -> Status:
-    """Look where the preferences point. engine_python: an existing interpreter to use instead, or ""."""
+    engine_python: an existing interpreter to use instead, or "". profile: what is wanted; the full engine does for the
+    classic one too. lock: its lock file, if it is not the one that comes with the extension.
+    """
     if engine_python:
         python = Path(engine_python)
         if not python.is_file():
             return Status("wrong", f"The preferences name an engine Python that is not there: {python}.")
         return Status("ready", f"Uses {python}.", python, is_own=True)
-    environment = environment_folder(engine_folder)
+    found = _find(engine_folder, profile, lock)
+    if found.state != "ready" and profile == "classic":
+        full = _find(engine_folder, "full", None)
+        return full if full.state == "ready" else found
+    return found
+
+
+def _find(engine_folder: Path, profile: str, lock: Path | None) -> Status:
+    environment = environment_folder(engine_folder, profile)
     python = python_of(environment)
     marker = read_marker(environment)
+    name = "The engine" if profile == "classic" else f"The engine ({locks.PROFILES[profile].title})"
     if marker is None:
-        return Status("missing", "The engine is not installed yet.")
+        return Status("missing", f"{name} is not installed yet.")
     if not python.exists():  # a link into a Blender that was removed
-        return Status("missing", "The engine's Python is gone, probably with the Blender that installed it.")
-    if marker.get("requirements") != requirements_hash(requirements):
-        return Status("outdated", "This version of the extension needs a newer engine.", python)
-    return Status("ready", f"Installed in {environment}.", python)
+        return Status("missing", f"{name}'s Python is gone, probably with the Blender that installed it.")
+    size = marker.get("bytes")
+    facts = {"python": python, "profile": profile, "bytes": size if isinstance(size, int) else 0}
+    if marker.get("unfinished"):
+        return Status("broken", f"A repair of {name[0].lower()}{name[1:]} did not come to its end.", **facts)
+    try:
+        wanted = locks.read_lock(lock or locks.lock_path(profile)).hash
+    except OSError:  # no ready-made packages for this system, and yet it is installed: from another list, by hand
+        wanted = None
+    if marker.get("lock") != wanted:
+        return Status("outdated", "This version of the extension needs other packages in its engine.", **facts)
+    return Status("ready", f"{locks.PROFILES[profile].title} engine in {environment}.", **facts)
 
 
 def read_marker(environment: Path) -> dict[str, object] | None:
@@ -104,6 +138,37 @@ def read_marker(environment: Path) -> dict[str, object] | None:
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None
+
+
+def write_marker(environment: Path, marker: dict[str, object]) -> None:
+    """Replace the marker at once: it is never half there. Raises OSError."""
+    temporary = environment / f"{MARKER}.new"
+    temporary.write_text(json.dumps(marker), encoding="utf-8")
+    temporary.replace(environment / MARKER)
+
+
+def folder_bytes(folder: Path) -> int:
+    """What a folder takes on disk: a file with several names counts once. Slow: not for the main thread."""
+    sizes: dict[tuple[int, int], int] = {}
+    for entry in _files(folder):
+        try:
+            facts = os.stat(entry.path, follow_symlinks=False)
+        except OSError:  # deleted meanwhile
+            continue
+        sizes[facts.st_dev, facts.st_ino] = facts.st_size
+    return sum(sizes.values())
+
+
+def _files(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path)
+        else:
+            yield entry
 
 
 def serve_command(python: Path, engine: Path = ENGINE) -> list[str]:

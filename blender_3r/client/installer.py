@@ -1,237 +1,223 @@
-"""Makes the engine's environment in the background. Knows nothing of bpy.
-
-A thread drives one child process after the other; the panel reads `state`, which is replaced as a whole.
-"""
+"""Makes, repairs and removes the engine's environment in the background. Knows nothing of bpy."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import re
+import os
 import shutil
-import subprocess
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import stat
 from pathlib import Path
 
-from . import environment
-from .job import Failure
-from .process import kill_tree, read_tail, start_detached
+from . import doctor, environment, locks
+from .tools import PROBE, VERSION_PROBE, Toolbox
+from .work import Failed, InstallState, Work
 
-NEEDED_BYTES = 1_000_000_000  # the installed packages and, for a while, their downloads beside them
-PROBE = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
-OFFLINE_SIGNS = (
-    "NewConnectionError",
-    "Retrying (",
-    "name resolution",
-    "Connection refused",
-    "ProxyError",
-    "Max retries",
-)
+__all__ = ["InstallState", "Installer", "Remover", "Repair"]
 
 
-@dataclass(frozen=True)
-class InstallState:
-    """status: "running", "done", "failed", "cancelled". fraction: 0..1 of all steps."""
+class Installer(Work):
+    """A new environment for a profile, in place of the one that is there; what was made half is removed."""
 
-    status: str = "running"
-    step: str = "Looking for Python"
-    fraction: float = 0.0
-    failure: Failure | None = None
-
-
-class _Stopped(Exception):
-    """Cancel was pressed."""
-
-
-class _Failed(Exception):
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message, self.hint = message, hint
-
-
-class Installer:
-    """Construct to start; `cancel` stops it; what was made half is removed."""
+    title = "Installing the engine"
 
     def __init__(
         self,
         pythons: list[Path],
         engine_folder: Path,
-        requirements: Path = environment.REQUIREMENTS,
+        profile: str = "classic",
+        *,
+        lock: Path | None = None,
         engine: Path = environment.ENGINE,
+        wheels: Path | None = None,
     ) -> None:
-        """pythons: see environment.base_pythons. Raises OSError when engine_folder cannot be written."""
-        self.state = InstallState()
-        self.log = environment.install_log(engine_folder)
+        """pythons: see environment.base_pythons. lock: the lock file, if not the extension's own for this system.
+
+        wheels: a folder to take all packages from. Raises OSError when engine_folder cannot be written.
+        """
         self._pythons = pythons
-        self._environment = environment.environment_folder(engine_folder)
-        self._requirements = requirements
+        self._profile = locks.PROFILES[profile]
+        self._lock_path = lock or locks.lock_path(profile)
         self._engine = engine
-        self._stop = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._wheels = wheels
+        self._environment = environment.environment_folder(engine_folder, profile)
         self._has_begun = False  # whether what lies in the folder is ours to remove
-        engine_folder.mkdir(parents=True, exist_ok=True)
-        self._log_file = open(self.log, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by the thread
-        self._thread = threading.Thread(target=self._run, name="3R engine installer", daemon=True)
-        self._thread.start()
+        super().__init__(engine_folder)
 
-    def cancel(self) -> None:
-        """Ask to stop; returns at once."""
-        self._stop.set()
-        process = self._process
-        if process is not None and process.poll() is None:
-            kill_tree(process)
-
-    def close(self, timeout_s: float = 3.0) -> None:
-        """Stop and wait for the end: Blender leaves."""
-        self.cancel()
-        self._thread.join(timeout_s)
-
-    # -- the thread
-
-    def _run(self) -> None:
-        with self._log_file:
-            try:
-                self._install()
-                self.state = InstallState("done", "Installed", 1.0)
-            except _Stopped:
-                self._remove_half()
-                self.state = replace(self.state, status="cancelled")
-            except (_Failed, OSError) as error:
-                self._remove_half()
-                if isinstance(error, OSError):
-                    reason = f"The engine cannot be written to {self._environment} ({error.strerror or error})."
-                    error = _Failed(reason, "Free space there or choose another engine folder in the preferences.")
-                self._note(f"{error.message} {error.hint}")
-                failure = Failure(error.message, error.hint, "machine", tuple(read_tail(self.log)))
-                self.state = replace(self.state, status="failed", failure=failure)
-
-    def _install(self) -> None:
+    def _do(self) -> str:
+        lock = self._read_lock()
+        self.step("Looking for Python", 0.01)
         self._check_place()
-        python, version = self._choose_python()
-        self._step(f"Making an environment with Python {version}", 0.05)
+        base, _ = self._choose_python()
+        toolbox = Toolbox(self, self._folder, self._wheels)
+        self.step("Fetching uv", 0.04)
+        toolbox.prepare(base)
+        self.step("Fetching Python", 0.08)
+        python = toolbox.fetch_python() or base
+        self.step("Making the environment", 0.14)
         self._has_begun = True
-        if self._environment.exists():
-            shutil.rmtree(self._environment)
-        self._call([python, "-I", "-m", "venv", self._environment], "The environment cannot be made")
-        self._install_packages(version)
-        self._step("Checking the engine", 0.92)
-        own = environment.python_of(self._environment)
-        self._call([own, "-I", "-X", "utf8", self._engine, "check"], "The installed engine does not start")
-        marker = {"requirements": environment.requirements_hash(self._requirements), "python": version}
-        (self._environment / environment.MARKER).write_text(json.dumps(marker), encoding="utf-8")
+        _remove(self._environment)
+        toolbox.make_environment(self._environment, python)
+        version = self._version()
+        self.step("Asking for packages", 0.2)
+        toolbox.install(lock, self._environment, version)
+        self._check_and_mark(lock, version)
+        toolbox.clear_cache()
+        return "The engine is installed."
+
+    def _undo(self) -> None:
+        if self._has_begun and environment.read_marker(self._environment) is None:
+            shutil.rmtree(self._environment, ignore_errors=True)
+
+    def _read_lock(self) -> locks.Lock:
+        try:
+            return locks.read_lock(self._lock_path)
+        except OSError:
+            raise Failed(
+                f"There is no ready-made engine for this system ({locks.platform_id()}).",
+                "Make a Python with the packages of the README, and name it as Engine Python in the preferences.",
+            ) from None
 
     def _check_place(self) -> None:
         folder = self._environment
         ours = (folder / "pyvenv.cfg").is_file() or (folder / environment.MARKER).is_file()
-        if folder.exists() and not ours and any(folder.iterdir()):
-            raise _Failed(f"{folder} holds other files.", "Choose another engine folder in the preferences.")
+        if folder.is_dir() and not ours and any(folder.iterdir()):
+            raise Failed(f"{folder} holds other files.", "Choose another engine folder in the preferences.")
         free = shutil.disk_usage(folder.parent).free
-        if free < NEEDED_BYTES:
-            raise _Failed(
-                f"The engine needs {NEEDED_BYTES / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {folder.parent}.",
+        if free < self._profile.needed_bytes:
+            needed = f"{self._profile.needed_bytes / 1e9:.1f} GB"
+            raise Failed(
+                f"The engine needs {needed}, and {free / 1e9:.1f} GB are free in {folder.parent}.",
                 "Free some space or choose another engine folder in the preferences.",
             )
 
     def _choose_python(self) -> tuple[Path, str]:
         for python in self._pythons:
             try:
-                version = self._call([python, "-I", "-c", PROBE], f"{python} is of no use").strip()
-            except _Failed as error:
-                self._note(error.message)
+                version = self.call([python, "-I", "-c", PROBE], f"{python} is of no use").strip()
+            except Failed as error:
+                self.note(error.message)
                 continue
             if version in environment.PYTHONS:
                 return python, version
-            self._note(f"{python} is Python {version}: not supported")
-        raise _Failed(
+            self.note(f"{python} is Python {version}: not supported")
+        raise Failed(
             f"No Python that can make an environment was found (tried {len(self._pythons)}).",
             f"Install Python {environment.PYTHONS[-1]} to {environment.PYTHONS[0]}, or name one in the preferences.",
         )
 
-    def _install_packages(self, version: str) -> None:
-        pins = environment.read_pins(self._requirements)
-        self._step("Asking for packages", 0.15)
-        seen: list[str] = []
+    def _version(self) -> str:
+        """The environment's own Python."""
+        python = environment.python_of(self._environment)
+        return self.call([python, "-I", "-c", VERSION_PROBE], "The environment's Python does not start").strip()
 
-        def follow(line: str) -> None:
-            if match := re.match(r"Collecting ([\w.-]+)", line):
-                seen.append(match.group(1))
-                share = min(len(seen), len(pins)) / len(pins)
-                self._step(f"Fetching {seen[-1]}", 0.1 + 0.6 * share)
-            elif match := re.match(r"\s*Downloading (\S+?)-\S+ \(([^)]+)\)", line):
-                self._step(f"Downloading {match.group(1).replace('_', '-')} ({match.group(2)})", self.state.fraction)
-            elif line.startswith("Installing collected packages"):
-                self._step("Unpacking packages", 0.8)
+    def _self_test(self) -> None:
+        python = environment.python_of(self._environment)
+        command = [python, "-I", "-X", "utf8", self._engine, "check", "--profile", self._profile.id]
+        self.call(command, "The installed engine does not start")
 
-        pip = [environment.python_of(self._environment), "-I", "-m", "pip", "install", "--no-input"]
-        options = ["--disable-pip-version-check", "--progress-bar", "off", "--only-binary", ":all:"]
-        try:
-            self._call([*pip, *options, "-r", self._requirements], "The packages cannot be installed", follow)
-        except _Failed as error:
-            raise self._explain_pip(error, version) from None
+    def _check_and_mark(self, lock: locks.Lock, version: str) -> None:
+        """The engine tests itself; then, last of all, the marker says that it is there."""
+        self.step("Checking the engine", 0.92)
+        self._self_test()
+        packages = doctor.installed_packages(doctor.site_packages(self._environment))
+        shared = (environment.tools_folder(self._folder), environment.python_folder(self._folder))
+        marker = {
+            "lock": lock.hash,
+            "profile": self._profile.id,
+            "python": version,
+            "packages": {name: found for name, (found, _) in packages.items()},
+            "bytes": sum(environment.folder_bytes(folder) for folder in (self._environment, *shared)),
+        }
+        environment.write_marker(self._environment, marker)
 
-    def _explain_pip(self, error: _Failed, version: str) -> _Failed:
-        text = self.log.read_text(encoding="utf-8", errors="replace")
-        if any(sign in text for sign in OFFLINE_SIGNS):
-            return _Failed(
-                "The packages cannot be downloaded: the package index does not answer.",
-                "Check the network (behind a proxy, set https_proxy) and press Install again.",
-            )
-        if match := re.search(r"No matching distribution found for (\S+)", text):
-            return _Failed(
-                f"There is no ready-made {match.group(1)} for Python {version} on this system.",
-                "Name another Python, or a finished engine's, in the preferences.",
-            )
-        if "No space left" in text:
-            return _Failed("The disk is full.", "Free some space and press Install again.")
-        return error
 
-    def _call(self, command: list[object], sentence: str, follow: Callable[[str], None] | None = None) -> str:
-        """Run a child to its end, its output to the log (and to `follow`). Returns the output; raises _Failed."""
-        if self._stop.is_set():
-            raise _Stopped
-        arguments = [str(part) for part in command]
-        self._note("$ " + " ".join(arguments))
-        process = start_detached(
-            arguments,
-            self._environment.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+class Repair(Installer):
+    """Mend what is damaged and nothing else; where that does not do, install anew."""
+
+    title = "Repairing the engine"
+
+    def _do(self) -> str:
+        lock = self._read_lock()
+        self.step("Looking at the folder", 0.01)
+        self._mend_folders()
+        marker = environment.read_marker(self._environment)
+        version = self._living_version()
+        if marker is None or not version:
+            self.note("there is no whole environment to repair, so it is installed anew")
+            return super()._do()
+        broken = doctor.damaged_packages(
+            doctor.site_packages(self._environment),
+            doctor.wanted_packages(self._environment, lock),
+            lambda name, share: self.step(f"Reading {name}", 0.02 + 0.1 * share),
         )
-        self._process = process
-        if self._stop.is_set():  # pressed while it started
-            kill_tree(process)
-        lines = []
-        with process.stdout as stream:
-            for raw in stream:
-                line = raw.decode("utf-8", errors="replace").rstrip()
-                lines.append(line)
-                self._note(line)
-                if follow is not None:
-                    follow(line)
-        code = process.wait()
-        if self._stop.is_set():
-            raise _Stopped
-        if code != 0:
-            raise _Failed(f"{sentence}: {_reason(lines)}", "The log tells more; press Install to try again.")
-        return "\n".join(lines)
+        for name, reason in broken.items():
+            self.note(f"{name}: {reason}")
+        try:
+            self._mend_packages(lock, marker, version, list(broken))
+        except Failed as error:
+            if not error.is_final:
+                self.note(f"{error.message} So it is installed anew.")
+                return super()._do()
+            raise
+        names = ", ".join(broken)
+        return f"The engine is repaired: {names}." if broken else "The engine is in order."
 
-    def _step(self, step: str, fraction: float) -> None:
-        self.state = InstallState("running", step, fraction)
+    def _mend_packages(self, lock: locks.Lock, marker: dict[str, object], version: str, broken: list[str]) -> None:
+        if broken:
+            environment.write_marker(self._environment, marker | {"unfinished": True})
+            toolbox = Toolbox(self, self._folder, self._wheels)
+            toolbox.prepare(self._choose_python()[0])
+            toolbox.install(lock, self._environment, version, broken)
+            toolbox.clear_cache()
+        self._check_and_mark(lock, version)
 
-    def _note(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk shows where it matters
-            self._log_file.write(line + "\n")
+    def _mend_folders(self) -> None:
+        """Take away files in the place of our folders, and write protection. Raises OSError when it cannot be."""
+        for folder in environment.own_folders(self._folder):
+            if os.path.lexists(folder) and not folder.is_dir():
+                self.note(f"{folder} was no folder")
+                folder.unlink()
+            for parent, names, _ in os.walk(folder):
+                for path in (parent, *(os.path.join(parent, name) for name in names)):
+                    mode = os.lstat(path).st_mode
+                    if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                        self.note(f"{path} was protected")
+                        os.chmod(path, mode | stat.S_IRWXU)
 
-    def _remove_half(self) -> None:
-        if self._has_begun and environment.read_marker(self._environment) is None:
-            shutil.rmtree(self._environment, ignore_errors=True)
+    def _living_version(self) -> str:
+        try:
+            return self._version()
+        except Failed as error:
+            self.note(error.message)
+            return ""
 
 
-def _reason(lines: list[str]) -> str:
-    """The line of a failed program's output that says most: what the engine's check found, else the last one."""
-    said = [line.strip() for line in lines if line.strip()]
-    problems = [line.removeprefix("Problem: ") for line in said if line.startswith("Problem: ")]
-    return (problems or said[-1:] or ["no output"])[0][:200]
+class Remover(Work):
+    """Delete all that was installed; other files in the engine folder stay."""
+
+    title = "Removing the engine"
+
+    def _do(self) -> str:
+        folders = [folder for folder in environment.own_folders(self._folder) if os.path.lexists(folder)]
+        freed = 0
+        for number, folder in enumerate(folders):
+            self.step(f"Removing {folder.name}", number / len(folders))
+            (folder / environment.MARKER).unlink(missing_ok=True)  # half removed is not installed
+            freed += environment.folder_bytes(folder)
+            _remove(folder)
+        return f"The engine is removed; {freed / 1e6:.0f} MB are free again."
+
+    def _leave(self) -> None:
+        if self._folder.is_dir() and not any(map(os.path.lexists, environment.own_folders(self._folder))):
+            self.log.unlink(missing_ok=True)
+            (self._folder / "installing.lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # other files are in it
+                self._folder.rmdir()
+
+
+def _remove(place: Path) -> None:
+    """Raises OSError when it cannot be removed."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    elif os.path.lexists(place):
+        place.unlink()

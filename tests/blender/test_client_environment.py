@@ -1,137 +1,36 @@
-"""Where the engine's Python is looked for, and how the installer ends in every case."""
+"""Where the engine's Python is looked for, and what its lock files say."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from blender_3r.client import environment
-from blender_3r.client.environment import base_pythons, environment_folder, find_engine, python_of, read_marker
-from blender_3r.client.installer import Installer
+from blender_3r.client import environment, locks
+from blender_3r.client.environment import base_pythons, environment_folder, find_engine, python_of
 from tests.fake_python import write_fake_python
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def finish(installer: Installer) -> list:
-    """Wait for the end; the states on the way."""
-    states = [installer.state]
-    deadline = time.monotonic() + 120
-    while installer.state.status == "running":
-        assert time.monotonic() < deadline, f"stuck: {installer.state}"
-        if installer.state is not states[-1]:
-            states.append(installer.state)
-        time.sleep(0.002)
-    return [*states, installer.state]
-
-
 @pytest.fixture
-def install(tmp_path):
-    made = []
-
-    def start(mode: str, pause: float = 0.0, folder: Path = tmp_path / "engine home") -> Installer:
-        made.append(Installer([write_fake_python(tmp_path / mode, mode, pause)], folder))
-        return made[-1]
-
-    yield start
-    for installer in made:
-        installer.close()
+def lock(tmp_path) -> Path:
+    path = tmp_path / "lock.txt"
+    path.write_text(
+        "numpy==1.0 \\\n    --hash=sha256:" + "0" * 64 + "\n# numpy-1.0-cp312-cp312-linux_x86_64.whl 1000\n"
+    )
+    return path
 
 
-def test_a_good_installation(install, tmp_path):
-    folder = tmp_path / "engine home"
-    assert find_engine("", folder).state == "missing"
-    states = finish(install("good", pause=0.05))
-    assert states[-1].status == "done"
-    fractions = [state.fraction for state in states]
-    assert fractions == sorted(fractions)
-    steps = [state.step for state in states]
-    assert "Downloading opencv-python-headless (21.3 MB)" in steps
-    assert "Unpacking packages" in steps
-    found = find_engine("", folder)
-    assert found.state == "ready"
-    assert found.python == python_of(environment_folder(folder))
-
-
-@pytest.mark.parametrize(
-    ("mode", "message", "hint"),
-    [
-        ("offline", "package index does not answer", "network"),
-        ("no wheel", "no ready-made numpy==1.0 for Python 3.12", "another Python"),
-        ("full", "disk is full", "Free"),
-        ("odd", "The moon is in the wrong phase", "log"),
-        ("broken engine", "does not start: OpenCV cannot be loaded.", "log"),
-        ("no venv", "No Python", "Install Python 3.11 to 3.13"),
-        ("old", "No Python", "Install Python 3.11 to 3.13"),
-        ("ill", "environment cannot be made: Error: the link cannot be made", "log"),
-    ],
-)
-def test_a_failed_installation_says_why_and_leaves_nothing(install, tmp_path, mode, message, hint):
-    installer = install(mode)
-    finish(installer)
-    assert installer.state.status == "failed"
-    assert message in installer.state.failure.message
-    assert hint in installer.state.failure.hint
-    assert not environment_folder(tmp_path / "engine home").exists()
-    assert find_engine("", tmp_path / "engine home").state == "missing"
-    assert installer.log.stat().st_size > 0
-
-
-def test_cancel_leaves_nothing(install, tmp_path):
-    installer = install("good", pause=30)
-    deadline = time.monotonic() + 60
-    while not installer.state.step.startswith("Downloading"):
-        assert time.monotonic() < deadline, installer.state
-        time.sleep(0.01)
-    assert environment_folder(tmp_path / "engine home").exists()
-    installer.cancel()
-    finish(installer)
-    assert installer.state.status == "cancelled"
-    assert not environment_folder(tmp_path / "engine home").exists()
-
-
-def test_what_is_there_is_replaced(install, tmp_path):
-    finish(install("good"))
-    old = environment_folder(tmp_path / "engine home") / "old file"
-    old.touch()
-    finish(install("good"))
-    assert not old.exists()
-    assert find_engine("", tmp_path / "engine home").state == "ready"
-
-
-def test_cancel_before_anything_changed_keeps_what_is_there(install, tmp_path):
-    finish(install("good"))
-    finish(install("no venv"))
-    assert find_engine("", tmp_path / "engine home").state == "ready"
-
-
-def test_other_peoples_files_are_left_alone(install, tmp_path):
-    place = environment_folder(tmp_path / "engine home")
-    place.mkdir(parents=True)
-    (place / "thesis.odt").write_text("years of work")
-    installer = install("good")
-    finish(installer)
-    assert "holds other files" in installer.state.failure.message
-    assert (place / "thesis.odt").read_text() == "years of work"
-
-
-def test_too_little_room_is_said_before_anything_is_fetched(install, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**10, 10**10, 10**8))
-    installer = install("good")
-    finish(installer)
-    assert "0.1 GB are free" in installer.state.failure.message
-
-
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
-        Installer([], tmp_path / "file" / "engine")
+def pretend(engine_folder: Path, lock: Path, profile: str = "classic", **more: object) -> Path:
+    """An environment as a finished installation leaves it; its marker."""
+    place = environment_folder(engine_folder, profile)
+    python_of(place).parent.mkdir(parents=True)
+    python_of(place).touch()
+    environment.write_marker(place, {"lock": locks.read_lock(lock).hash, "profile": profile, **more})
+    return place / environment.MARKER
 
 
 def test_a_half_made_folder_does_not_count(tmp_path):
@@ -139,26 +38,52 @@ def test_a_half_made_folder_does_not_count(tmp_path):
     python_of(place).parent.mkdir(parents=True)
     python_of(place).touch()
     assert find_engine("", tmp_path).state == "missing"
-    (place / environment.MARKER).write_text('{"requirements": "')  # cut short
+    (place / environment.MARKER).write_text('{"lock": "')  # cut short
     assert find_engine("", tmp_path).state == "missing"
 
 
-def test_a_change_of_the_pins_asks_for_an_update(install, tmp_path):
-    finish(install("good"))
-    folder = tmp_path / "engine home"
-    other = tmp_path / "requirements.txt"
-    other.write_text(environment.REQUIREMENTS.read_text() + "\nscipy==1.0\n")
-    assert find_engine("", folder, other).state == "outdated"
-    other.write_text(environment.REQUIREMENTS.read_text() + "\n# scipy==1.0\n")
-    assert find_engine("", folder, other).state == "ready"
+def test_a_change_of_the_pins_asks_for_an_update(tmp_path, lock):
+    pretend(tmp_path / "engine", lock, bytes=1234)
+    found = find_engine("", tmp_path / "engine", lock=lock)
+    assert (found.state, found.profile, found.bytes) == ("ready", "classic", 1234)
+    lock.write_text(lock.read_text() + "# a comment\n")
+    assert find_engine("", tmp_path / "engine", lock=lock).state == "ready"
+    lock.write_text(lock.read_text().replace("sha256:0", "sha256:1"))
+    assert find_engine("", tmp_path / "engine", lock=lock).state == "outdated"
 
 
-def test_an_engine_whose_blender_is_gone_is_missing(install, tmp_path):
-    finish(install("good"))
-    python = python_of(environment_folder(tmp_path / "engine home"))
+def test_what_has_no_hashes_counts_too(tmp_path, lock):
+    before = locks.read_lock(lock).hash
+    lock.with_suffix(".unlocked.txt").write_text("torch==2.13.0\n")
+    found = locks.read_lock(lock)
+    assert found.unlocked == {"torch": "2.13.0"}
+    assert found.hash != before
+
+
+def test_a_repair_that_did_not_end_is_told(tmp_path, lock):
+    pretend(tmp_path / "engine", lock, unfinished=True)
+    assert find_engine("", tmp_path / "engine", lock=lock).state == "broken"
+
+
+def test_the_full_engine_does_for_classic_and_not_the_other_way_round(tmp_path):
+    full = locks.lock_path("full")
+    if not full.is_file():
+        pytest.skip(f"there is no ready-made engine for {locks.platform_id()}")
+    pretend(tmp_path / "a", full, "full")
+    assert find_engine("", tmp_path / "a", "classic").profile == "full"
+    pretend(tmp_path / "b", locks.lock_path("classic"))
+    assert find_engine("", tmp_path / "b", "classic").state == "ready"
+    missing = find_engine("", tmp_path / "b", "full")
+    assert missing.state == "missing"
+    assert "(Full)" in missing.text
+
+
+def test_an_engine_whose_blender_is_gone_is_missing(tmp_path, lock):
+    pretend(tmp_path / "engine", lock)
+    python = python_of(environment_folder(tmp_path / "engine"))
     python.unlink()
     python.symlink_to(tmp_path / "removed" / "python3.12")
-    assert "gone" in find_engine("", tmp_path / "engine home").text
+    assert "gone" in find_engine("", tmp_path / "engine", lock=lock).text
 
 
 def test_an_engine_python_of_the_users_own(tmp_path):
@@ -178,32 +103,68 @@ def test_blender_is_never_taken_for_a_python(tmp_path, monkeypatch):
     assert base_pythons(str(ours), str(tmp_path / "prefix"), "")[0] == ours
 
 
-def test_the_real_thing_without_packages(tmp_path):
-    """A real environment, a real pip that has nothing to fetch, a stand-in for the engine."""
-    requirements = tmp_path / "none.txt"
-    requirements.write_text("# nothing\n")
-    engine = tmp_path / "engine"
-    engine.mkdir()
-    (engine / "__main__.py").write_text(
-        "import sys; sys.exit(sys.argv[1:] != ['check'] or sys.prefix == sys.base_prefix)"
-    )
-    installer = Installer([Path(sys.executable)], tmp_path / "home", requirements, engine)
-    finish(installer)
-    assert installer.state.status == "done", installer.state.failure
-    marker = read_marker(environment_folder(tmp_path / "home"))
-    assert marker == {
-        "requirements": environment.requirements_hash(requirements),
-        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
-    }
-    json.dumps(marker)
+@pytest.mark.parametrize("profile", locks.PROFILES)
+@pytest.mark.parametrize("platform", ["linux-x86_64", "windows-x86_64", "macos-arm64"])
+def test_the_lock_files_cover_every_platform_and_python(profile, platform):
+    lock = locks.read_lock(locks.FOLDER / f"{profile}-{platform}.txt")
+    text = lock.path.read_text()
+    assert {"numpy", "opencv-python-headless", "pillow", "pycolmap"} <= set(lock.pins)
+    assert ("safetensors" in lock.pins) == (profile == "full")
+    assert text.count("--hash=sha256:") == len(lock.wheels)
+    for python in environment.PYTHONS:
+        sizes = lock.download_bytes(python)
+        assert set(sizes) == set(lock.pins)
+        assert all(size > 1000 for size in sizes.values())
+    assert ("torch" in {**lock.pins, **lock.unlocked}) == (profile == "full")
+    assert ("torch" in lock.unlocked) == (profile == "full" and platform != "macos-arm64")
+
+
+@pytest.mark.parametrize("profile", locks.PROFILES)
+def test_lock_files_hold_what_the_requirements_ask_for(profile):
+    asked = {}
+    names = ["engine-classic.txt"] if profile == "classic" else ["engine-classic.txt", "engine-full.txt"]
+    for name in names:
+        for line in (ROOT / "blender_3r" / "client" / name).read_text().splitlines():
+            if "==" in line:
+                package, version = line.split("==")
+                asked[locks.normal_name(package)] = version.strip()
+    for path in locks.FOLDER.glob(f"{profile}-*[0-9].txt"):
+        if path.name.endswith(".unlocked.txt"):
+            continue
+        lock = locks.read_lock(path)
+        assert asked.items() <= {**lock.pins, **lock.unlocked}.items(), path
 
 
 def test_the_requirements_have_one_source():
-    text = (ROOT / "requirements" / "engine-classic.txt").read_text()
-    target = (ROOT / "requirements" / text.split("-r ")[1].strip()).resolve()
-    assert target == environment.REQUIREMENTS
-    assert all("==" in pin for pin in environment.read_pins())
-    assert "torch" not in target.read_text()
+    for profile in locks.PROFILES:
+        text = (ROOT / "requirements" / f"engine-{profile}.txt").read_text()
+        target = (ROOT / "requirements" / text.split("-r ")[1].strip()).resolve()
+        assert target == ROOT / "blender_3r" / "client" / f"engine-{profile}.txt"
+    assert "torch" not in (ROOT / "blender_3r" / "client" / "engine-classic.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "name"),
+    [
+        ("linux", "x86_64", "linux-x86_64"),
+        ("win32", "AMD64", "windows-x86_64"),
+        ("darwin", "arm64", "macos-arm64"),
+        ("linux", "aarch64", "linux-aarch64"),
+    ],
+)
+def test_the_platforms_name(monkeypatch, system, machine, name):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(locks.platform, "machine", lambda: machine)
+    assert locks.platform_id() == name
+
+
+def test_size_on_disk_counts_a_file_once(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").write_bytes(b"x" * 1000)
+    (tmp_path / "a" / "again").hardlink_to(tmp_path / "a" / "b" / "file")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "a" / "b")
+    assert 1000 <= environment.folder_bytes(tmp_path / "a") < 1500
+    assert environment.folder_bytes(tmp_path / "none") == 0
 
 
 @pytest.mark.parametrize(

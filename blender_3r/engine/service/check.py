@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
+import json
 import os
 import platform
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..errors import EngineError
+from .devices import check_devices
 
-PACKAGES = {"numpy": "numpy", "cv2": "opencv-python-headless", "PIL": "pillow", "pycolmap": "pycolmap"}
+MARKER = "installed.json"  # in an environment that the extension installed
+CLASSIC = {"numpy": "numpy", "cv2": "opencv-python-headless", "PIL": "pillow", "pycolmap": "pycolmap"}
+FULL = CLASSIC | {
+    "torch": "torch",
+    "safetensors": "safetensors",
+    "huggingface_hub": "huggingface_hub",
+    "scipy": "scipy",
+}
+PACKAGES = {"classic": CLASSIC, "full": FULL}  # profile to modules and the packages they come from
 NEEDED_BYTES = 500_000_000
 
 
-def self_check(folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+def self_check(folder: str | os.PathLike[str] | None = None, profile: str | None = None) -> dict[str, Any]:
     """Facts about this engine and its problems as sentences ("ok" when there are none).
 
-    folder: where jobs are to be written; the system's temporary folder if None.
+    folder: where jobs are to be written; the system's temporary folder if None. profile: what the engine must be able
+    to do, a key of PACKAGES; if None, what it was installed for. Raises EngineError for an unknown profile.
     """
+    profile = profile or installed_profile()
+    if profile not in PACKAGES:
+        raise EngineError("usage", f"There is no profile {profile}.", f"Known: {', '.join(PACKAGES)}.")
     problems: list[str] = []
-    packages = {package: _package(module, package, problems) for module, package in PACKAGES.items()}
+    packages = {package: _package(module, package, problems) for module, package in PACKAGES[profile].items()}
     place = Path(folder) if folder is not None else Path(tempfile.gettempdir())
     free = _writable_bytes(place, problems)
     methods = [] if problems else _methods(problems)
@@ -33,10 +49,12 @@ def self_check(folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     return {
         "ok": not problems,
         "version": __version__,
+        "profile": profile,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "threads": os.cpu_count() or 1,
         "packages": packages,
+        "devices": check_devices(profile, problems) if packages["numpy"] else [],
         "methods": methods,
         "folder": str(place),
         "free_bytes": free,
@@ -44,11 +62,20 @@ def self_check(folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     }
 
 
+def installed_profile() -> str:
+    """What the environment was made for, by its installer or, failing that, by what lies in it."""
+    try:
+        profile = json.loads((Path(sys.prefix) / MARKER).read_text(encoding="utf-8"))["profile"]
+        return profile if profile in PACKAGES else "classic"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "full" if importlib.util.find_spec("torch") is not None else "classic"
+
+
 def _package(module: str, package: str, problems: list[str]) -> str | None:
     try:
         importlib.import_module(module)
         return importlib.metadata.version(package)
-    except ImportError as error:  # PackageNotFoundError is one too
+    except Exception as error:  # a damaged package fails in any way, not only by ImportError
         problems.append(f"The package {package} cannot be loaded ({error}). Install the engine again.")
         return None
 

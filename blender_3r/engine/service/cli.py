@@ -161,7 +161,7 @@ def _models(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from .check import self_check
 
-    report = self_check(options.folder)
+    report = self_check(options.folder, options.profile)
     if options.json:
         print(json.dumps(report))
     else:
@@ -170,6 +170,8 @@ def _check(options: argparse.Namespace) -> int:
         )
         for package, version in report["packages"].items():
             print(f"  {package} {version or 'MISSING'}")
+        for device in report["devices"]:
+            print(f"  device {device['text']}")
         print(f"  methods: {', '.join(report['methods']) or 'none'}")
         for problem in report["problems"]:
             print(f"Problem: {problem}")
@@ -205,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(commands)
     check = _add(commands, "check", _check, "test the engine's installation")
     check.add_argument("folder", nargs="?", help="where jobs are to be written (default: the temporary folder)")
+    check.add_argument("--profile", metavar="NAME", help="classic or full (default: what is installed)")
     check.add_argument("--json", action="store_true", help="as JSON")
     serve = _add(commands, "serve", _serve, "speak JSON lines on standard input and output, for Blender")
     serve.add_argument("--parent", type=int, metavar="PID", help="end when this process is gone")
