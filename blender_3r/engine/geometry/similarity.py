@@ -24,6 +24,15 @@ class Similarity(NamedTuple):
         moved = points @ (self.scale * self.rotation.T).astype(points.dtype)
         return moved + self.translation.astype(points.dtype)
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """(..., 4, 4); its upper left block holds the scale too."""
+        matrix = np.zeros((*np.shape(self.scale), 4, 4))
+        matrix[..., :3, :3] = np.asarray(self.scale)[..., None, None] * self.rotation
+        matrix[..., :3, 3] = self.translation
+        matrix[..., 3, 3] = 1.0
+        return matrix
+
     def move_cameras(self, world_from_camera: np.ndarray) -> np.ndarray:
         """Poses (..., 4, 4) after the world was moved by a single similarity; their rotations stay rotations."""
         moved = np.array(world_from_camera, dtype=np.float64)

@@ -41,6 +41,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "point3r": Architecture("point3r", "Point3rConfig", "Point3r"),
     "mast3r": Architecture("mast3r", "Mast3rConfig", "Mast3r"),
     "pi3": Architecture("pi3", "Pi3Config", "Pi3"),
+    "pi3x": Architecture("pi3x", "Pi3XConfig", "Pi3X"),
     "vggt": Architecture("vggt", "VggtConfig", "Vggt"),
     "retrieval": Architecture("retrieval", "RetrievalConfig", "RetrievalHead"),
 }

@@ -5,7 +5,7 @@ Wang et al., "π³: Permutation-Equivariant Visual Geometry Learning", arXiv 250
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from .config import count_blocks
 from .layers.blocks import EncoderBlock
 from .layers.heads import Grid, unfold_patches, without_autocast
 from .layers.patches import grid_positions
-from .layers.rope import RopeTables, rope_tables
+from .layers.rope import RopeTables, repeat_tables, rope_tables
 from .layers.vit import VisionTransformer
 
 EPS, QK_EPS = 1e-6, 1e-5
@@ -80,15 +80,16 @@ class Pi3Prediction(NamedTuple):
     """Of B scenes with S views each, channels last, float32.
 
     points: (B, S, H, W, 3) in a world of the network's choice. local_points: (B, S, H, W, 3) in each view's own camera
-    frame, OpenCV axes. confidence: (B, S, H, W) logits. world_from_camera: (B, S, 4, 4). All share one scale; scale:
-    (B,), already applied, by which it became about metres, and rays: (B, S, H, W, 3) unit vectors, of Pi3X only.
+    frame, OpenCV axes. confidence: (B, S, H, W) logits. world_from_camera: (B, S, 4, 4). rays: (B, S, H, W, 3) unit
+    vectors in the camera frame, from which geometry.focal.intrinsics_from_rays() has the intrinsics. All share one
+    scale, Pi3's is arbitrary; scale: (B,), of Pi3X only, already applied, by which it became about metres.
     """
 
     points: Tensor
     local_points: Tensor
     confidence: Tensor
     world_from_camera: Tensor
-    rays: Tensor | None = None
+    rays: Tensor
     scale: Tensor | None = None
 
 
@@ -222,13 +223,16 @@ class Pi3(nn.Module):
         """Rows and columns of patches."""
         return size[0] // self.config.patch_size, size[1] // self.config.patch_size
 
-    def decode(self, patches: Tensor, grid: Grid) -> Tensor:
-        """(B, S, N, C) to the tokens of the last two blocks, (B * S, P, 2C); registers come first."""
+    def decode(self, patches: Tensor, grid: Grid, after_block: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+        """(B, S, N, C) to the tokens of the last two blocks, (B * S, P, 2C); registers come first.
+
+        after_block: takes a block's number and its tokens (B, S, P, C) and returns those of the next.
+        """
         batch, views = patches.shape[:2]
         registers = self.register_token.expand(batch, views, -1, -1).to(patches.dtype)
         tokens = torch.cat([registers, patches], dim=2)
         own = self.rope(grid, self.config.embed_dim // self.config.dec_num_heads, tokens.device)
-        shared = RopeTables(own.cos.repeat(1, 1, views, 1), own.sin.repeat(1, 1, views, 1), own.pieces)
+        shared = repeat_tables(own, views)
         before = tokens
         for number, block in enumerate(self.decoder):
             before = tokens
@@ -236,12 +240,9 @@ class Pi3(nn.Module):
                 tokens = block(tokens.flatten(0, 1), own).view(tokens.shape)
             else:
                 tokens = block(tokens.flatten(1, 2), shared).view(tokens.shape)
-            tokens = self.after_block(number, tokens, grid)
+            if after_block is not None:
+                tokens = after_block(number, tokens)
         return torch.cat([before, tokens], dim=-1).flatten(0, 1)
-
-    def after_block(self, number: int, tokens: Tensor, grid: Grid) -> Tensor:
-        """What happens to the tokens (B, S, P, C) between blocks."""
-        return tokens
 
     def read(self, tokens: Tensor, views: tuple[int, int], grid: Grid) -> Pi3Prediction:
         """decode()'s tokens of (B, S) views to points, confidences and poses, some views at a time."""
@@ -251,7 +252,8 @@ class Pi3(nn.Module):
         raw, confidence, poses = (torch.cat(column).unflatten(0, views) for column in zip(*parts, strict=True))
         local = self.activate(raw)
         points = local @ poses[..., None, :3, :3].transpose(-1, -2) + poses[..., None, None, :3, 3]
-        return Pi3Prediction(points, local, confidence, poses)
+        rays = normalize(torch.cat([raw[..., :2], torch.ones_like(raw[..., 2:])], dim=-1), dim=-1)
+        return Pi3Prediction(points, local, confidence, poses, rays)
 
     @staticmethod
     def activate(raw: Tensor) -> Tensor:
@@ -272,8 +274,12 @@ class Pi3(nn.Module):
         ]
         with without_autocast(tokens):
             points, confidence, camera = (part.float() for part in decoded)
-            raw = self.point_head(points, grid).permute(0, 2, 3, 1)
-            return raw, self.conf_head(confidence, grid)[:, 0], self.camera_head(camera)
+            raw = self.read_maps(self.point_head, points, grid).permute(0, 2, 3, 1)
+            return raw, self.read_maps(self.conf_head, confidence, grid)[:, 0], self.camera_head(camera)
+
+    def read_maps(self, head: nn.Module, tokens: Tensor, grid: Grid) -> Tensor:
+        """point_head or conf_head on patches: (n, N, C) to (n, c, H, W)."""
+        return head(tokens, grid)
 
 
 def rotation_from_numbers(numbers: Tensor) -> Tensor:

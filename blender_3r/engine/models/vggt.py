@@ -17,7 +17,7 @@ from .layers.blocks import EncoderBlock
 from .layers.camera_head import CameraHead
 from .layers.heads import Grid, without_autocast
 from .layers.patches import grid_positions
-from .layers.rope import RopeTables, rope_tables
+from .layers.rope import repeat_tables, rope_tables
 from .layers.vit import VisionTransformer, normalise_images
 from .layers.vit_dpt import VitDptHead
 from .vggt_track import TrackConfig, TrackHead, Tracks
@@ -179,7 +179,7 @@ class Aggregator(nn.Module):
         tokens = self.join(patches)
         batch, views, count, _ = tokens.shape
         own = rope_tables(self.positions(grid, tokens.device), config.embed_dim // config.num_heads, config.rope_base)
-        shared = RopeTables(own.cos.repeat(1, 1, views, 1), own.sin.repeat(1, 1, views, 1), own.pieces)
+        shared = repeat_tables(own, views)
         wanted = {*config.intermediate_layer_idx, config.depth - 1}
         layers = {}
         for number, (frame_block, global_block) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):
