@@ -14,10 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from blender_3r.engine import zoo
 from blender_3r.engine.errors import EngineError
 from blender_3r.engine.jobfolder import JobFolder
+from blender_3r.engine.methods.pairwise import inference, solve
 from blender_3r.engine.service.runner import run_job
 from blender_3r.engine.service.settings import make_request
 from blender_3r.engine.source import source_from_path
@@ -201,3 +203,42 @@ def test_the_command_line(photos, tmp_path):
     assert asked["alignment"] == "sparse"
     assert asked["clean"] is False
     check_views(tmp_path / "job", 4)
+
+
+# -- memory
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Images of more than 224 pixels do not fit."""
+    real = inference.PairRunner._run
+
+    def run_if_small(self, network, *inputs):
+        if isinstance(inputs[0], torch.Tensor) and min(inputs[0].shape[-2:]) > 224:
+            raise MemoryError
+        return real(self, network, *inputs)
+
+    monkeypatch.setattr(inference.PairRunner, "_run", run_if_small)
+
+
+def test_smaller_images_when_memory_runs_out(photos, tmp_path, small_memory):
+    chosen = sorted(photos.iterdir())[:2]
+    settings = {"model": "tiny-dust3r", "image_size": 512}
+    with pytest.raises(EngineError, match="does not fit") as caught:
+        run(chosen, tmp_path / "job", "photos", **settings)
+    assert caught.value.kind == "machine"
+    summary = run(chosen, tmp_path / "job", "photos", **settings, allow_smaller=True)
+    assert "squares of 224 pixels were used" in summary["warnings"][0]
+    assert JobFolder.open(tmp_path / "job").read_view(0)["depth"].shape == (224, 398)
+    assert "begins again" in (tmp_path / "job" / "log.txt").read_text()
+
+
+def test_memory_that_runs_out_anywhere_is_told_with_numbers(photos, tmp_path, monkeypatch):
+    def no_room(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(solve, "align_pairs", no_room)
+    with pytest.raises(EngineError, match=r"Memory ran out with 4 images of 64 pixels.*are free now") as caught:
+        run(photos, tmp_path / "job", model="tiny-dust3r")
+    assert caught.value.kind == "machine"
+    assert "fewer images" in caught.value.hint

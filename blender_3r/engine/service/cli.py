@@ -28,6 +28,7 @@ MODELS_HELP = """environment:
   HF_HOME            where files of the Hugging Face hub lie; all programs share them
   HF_TOKEN           the token for models that ask for one
   HF_HUB_OFFLINE=1   download nothing
+  BLENDER_3R_COMMERCIAL_ONLY=1   refuse models that allow no commercial use
   BLENDER_3R_ZOO     where files from elsewhere and your own records (records/*.toml) lie
   http_proxy, https_proxy, no_proxy
 """
@@ -150,6 +151,10 @@ def _models(options: argparse.Namespace) -> int:
     report = models.console_report()
     done = []
     for id_ in options.id:
+        if options.what == "add":
+            licence = {"license": options.licence, "commercial_use": options.commercial_use}
+            done.append({**models.add_model({"path": id_, "title": options.title, **licence}), "path": id_})
+            continue
         if options.what == "download":
             done.append(models.download_model(id_, report, accept=options.accept_licence, again=options.again))
         else:
@@ -182,6 +187,12 @@ def _check(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace) -> int:
     from .process import serve
 
+    if options.models:
+        from .models import use_folder
+
+        use_folder(options.models)
+    if options.commercial_only:
+        os.environ["BLENDER_3R_COMMERCIAL_ONLY"] = "1"
     return serve(options.parent)
 
 
@@ -211,6 +222,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="as JSON")
     serve = _add(commands, "serve", _serve, "speak JSON lines on standard input and output, for Blender")
     serve.add_argument("--parent", type=int, metavar="PID", help="end when this process is gone")
+    serve.add_argument("--models", metavar="FOLDER", help="keep weights there instead of in the hub's own cache")
+    serve.add_argument("--commercial-only", action="store_true", help="refuse models that allow no commercial use")
     return parser
 
 
@@ -311,9 +324,12 @@ def _add_export(commands: Any) -> None:
 
 
 def _add_models(commands: Any) -> None:
-    parser = _add(commands, "models", _models, "list, download, verify or remove the weights of networks")
-    parser.add_argument("what", nargs="?", default="list", choices=("list", "download", "verify", "remove"))
-    parser.add_argument("id", nargs="*", metavar="ID", help="which; the list tells the names")
+    parser = _add(commands, "models", _models, "list, download, verify, remove or add the weights of networks")
+    parser.add_argument("what", nargs="?", default="list", choices=("list", "download", "verify", "remove", "add"))
+    parser.add_argument("id", nargs="*", metavar="ID", help="which; the list tells the names (add: checkpoint files)")
+    parser.add_argument("--title", metavar="TEXT", help="add: the name in lists (default: that of the file)")
+    parser.add_argument("--licence", metavar="TEXT", help="add: the checkpoint's licence (default: not stated)")
+    parser.add_argument("--commercial-use", action="store_true", help="add: the licence allows commercial use")
     parser.add_argument("--accept-licence", action="store_true", help="the licence that the list names is accepted")
     parser.add_argument("--again", action="store_true", help="download even what is here and right")
     parser.add_argument("--json", action="store_true", help="as JSON")

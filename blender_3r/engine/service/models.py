@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from .. import zoo
 from ..errors import Cancelled, EngineError
+from ..zoo.places import hub_cache
 from .summary import short_time
 
+NETWORK_PACKAGES = {
+    "torch": "PyTorch",
+    "safetensors": "safetensors",
+    "scipy": "SciPy",
+    "huggingface_hub": "huggingface_hub",
+}
 REPORT_S = 0.2  # no more often; a new stage at once
 
 
 def list_models() -> dict[str, Any]:
-    """{"models": one dictionary per record, "problems": sentences on records of the user's that cannot be read}.
+    """{"models": one dictionary per record, "problems": sentences on records of the user's that cannot be read,
+    "missing": packages that networks need and this engine has not, "hub", "zoo": folders of the weights,
+    "free_bytes": room there}.
 
-    Beside the record's own fields: "source", "usable" (this engine can run it), "downloaded" (all files are there).
-    Needs neither torch nor huggingface_hub.
+    Beside the record's own fields: "source", "usable" (this engine can run it), "downloaded" (all files are there),
+    "begun_bytes" (of files that are not whole yet), "own" (the user's record), "allowed" (by the rule on commercial
+    use). Needs neither torch nor huggingface_hub.
     """
     problems: list[str] = []
     models = []
     for record in zoo.load_records(problems).values():
         facts = dataclasses.asdict(record)
         facts |= {"source": record.source, "usable": record.is_usable, "downloaded": zoo.is_downloaded(record)}
+        facts |= {
+            "begun_bytes": zoo.begun_bytes(record),
+            "own": zoo.is_own(record),
+            "allowed": record.commercial_use or not zoo.is_commercial_only(),
+        }
         models.append(facts)
-    return {"models": models, "problems": problems}
+    hub = hub_cache()
+    return {
+        "models": models,
+        "problems": problems,
+        "missing": [title for name, title in NETWORK_PACKAGES.items() if find_spec(name) is None],
+        "hub": str(hub),
+        "zoo": str(zoo.zoo_home()),
+        "free_bytes": _free_bytes(hub),
+    }
+
+
+def use_folder(folder: str | os.PathLike[str]) -> None:
+    """Keep all weights of this process below a folder: the Hugging Face hub's cache in it and what comes from
+    elsewhere. A folder that is the hub's home, or the hub's cache itself, is used as such.
+    """
+    place = Path(folder).expanduser()
+    is_cache = place.name == "hub" or any(place.glob("models--*"))
+    os.environ["HF_HUB_CACHE"] = str(place if is_cache else place / "hub")
+    os.environ["BLENDER_3R_ZOO"] = str((place.parent if is_cache else place) / "blender_3r")
 
 
 def download_model(
@@ -45,6 +82,7 @@ def download_model(
     if not isinstance(id_, str):
         raise EngineError("usage", "The request names no model.")
     record = zoo.find_record(id_)
+    zoo.refuse_forbidden(record)
     notes: list[str] = []
 
     def log(text: str) -> None:
@@ -76,10 +114,48 @@ def verify_model(id_: str, report: Callable[..., None]) -> dict[str, Any]:
     return {"model": record.id, "files": files}
 
 
-def remove_model(id_: str, report: Callable[..., None]) -> dict[str, Any]:
-    """Remove a model's files from this machine. report is not used: it takes no time."""
+def remove_model(id_: Any, report: Callable[..., None] | None = None, parts: bool = False) -> dict[str, Any]:
+    """Remove a model's files from this machine; of a checkpoint of the user's own, its record only.
+
+    parts: only what was begun of files that are not whole. report is not used: it takes no time. Raises EngineError.
+    """
+    if not isinstance(id_, str):
+        raise EngineError("usage", "The request names no model.")
     record = zoo.find_record(id_)
-    return {"model": record.id, "freed_bytes": zoo.remove(record)}
+    try:
+        if parts:
+            return {"model": record.id, "freed_bytes": zoo.discard_parts(record)}
+        if all(file.path for file in record.files):
+            zoo.forget_checkpoint(record)
+            return {"model": record.id, "freed_bytes": 0}
+        return {"model": record.id, "freed_bytes": zoo.remove(record)}
+    except OSError as error:
+        text = f"The files of {record.title} cannot be removed ({error.strerror or error})."
+        raise EngineError("machine", text, "Close programs that use them, or remove them yourself.") from error
+
+
+def add_model(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint on this machine into the list: {"model": its id}. Raises what zoo.add_checkpoint raises."""
+    path, title, license_ = (message.get(name) or "" for name in ("path", "title", "license"))
+    if not (path and all(isinstance(one, str) for one in (path, title, license_))):
+        raise EngineError("usage", "The request names no checkpoint.", "Pick a file.")
+    record = zoo.add_checkpoint(path, title, license_, message.get("commercial_use") is True)
+    return {"model": record.id}
+
+
+def answer_aside(message: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The answer to "add", "remove" and "estimate": type and fields. Raises EngineError."""
+    if message["type"] == "add":
+        return "added", add_model(message)
+    if message["type"] == "remove":
+        return "removed", remove_model(message.get("model"), parts=message.get("parts") is True)
+    from .estimate import estimate_job
+
+    folder = message.get("folder")
+    folder = folder if isinstance(folder, str) else None
+    return "estimated", {
+        "estimate": estimate_job(message.get("request"), message.get("count"), message.get("size"), folder)
+    }
 
 
 class DownloadCancelled(Cancelled):
@@ -115,6 +191,16 @@ class _Progress:
         self._report("progress", stage=stage, done=done, total=total, fraction=fraction, eta_s=left, unit="bytes")
 
 
+def _free_bytes(folder: Path) -> int | None:
+    """Room on the disk where a folder is or will be."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
 # -- the command line's side
 
 
@@ -132,6 +218,7 @@ def table(listed: dict[str, Any]) -> list[str]:
         facts += [_size("download", model["download_bytes"], model["download_is_estimate"])]
         facts += [_size("memory", model["memory_bytes"], model["memory_is_estimate"])]
         lines.append(" " * 21 + ", ".join(fact for fact in facts if fact))
+        lines += [" " * 21 + model["good_for"]] if model["good_for"] else []
         lines.append(" " * 21 + model["source"])
     return lines + [f"Note: {problem}" for problem in listed["problems"]]
 

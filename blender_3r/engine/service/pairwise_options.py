@@ -32,9 +32,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--alignment",
         choices=("auto", "global", "sparse", "reference"),
-        help="how pairs become one scene: global (pointmaps of all pairs), sparse (matches only, memory grows with the "
-        "images and not with the pairs; MASt3R models), reference (DUSt3R's published optimisation, slow); auto "
-        "takes sparse for MASt3R models and global for others. One image or two need none",
+        help="how pairs become one scene: global (all points of all pairs), sparse (matches and a sum per image, a "
+        "fifth of the memory; MASt3R models), reference (DUSt3R's published optimisation: slow, four times the memory "
+        "of global); auto takes sparse for MASt3R models and global for others. One image or two need none",
     )
     group.add_argument(
         "--iterations",
@@ -75,6 +75,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--memory", type=float, metavar="GB", help="how much memory may be used (default: what is free, less a reserve)"
     )
+    group.add_argument(
+        "--allow-smaller",
+        action="store_true",
+        help="when memory does not do, begin again with images of 224 pixels, cut square, instead of failing",
+    )
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -93,6 +98,7 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
         "device": options.device,
         "precision": options.precision,
         "memory_gb": options.memory,
+        "allow_smaller": True if options.allow_smaller else None,
     }
 
 

@@ -102,17 +102,35 @@ def remove(record: Record) -> int:
     """
     freed = 0
     for file in record.files:
+        if not file.path and (path := find_file(record, file)) is not None:
+            freed += discard(path, file)
+    return freed + discard_parts(record)
+
+
+def discard_parts(record: Record) -> int:
+    """Remove what was begun of a record's files and is not whole. Returns the bytes freed."""
+    freed = 0
+    for leftover in _parts(record):
+        freed += leftover.stat().st_size
+        leftover.unlink(missing_ok=True)
+    return freed
+
+
+def begun_bytes(record: Record) -> int:
+    """How much is on this machine of files that are not whole: where a download would go on."""
+    return sum(path.stat().st_size for path in _parts(record) if path.suffix == ".incomplete")
+
+
+def _parts(record: Record) -> list[Path]:
+    """Partial files and the notes beside them; those of other programs are not ours."""
+    found = []
+    for file in record.files:
         if file.path:
             continue
-        if (path := find_file(record, file)) is not None:
-            freed += discard(path, file)
         folder = repo_folder(file.repo) / "blobs" if file.repo else url_folder(record)
-        for leftover in sorted(folder.glob("*.incomplete*")):
-            if file.repo and ".blender_3r." not in leftover.name:
-                continue  # another program's
-            freed += leftover.stat().st_size
-            leftover.unlink(missing_ok=True)
-    return freed
+        pattern = "*.blender_3r.incomplete*" if file.repo else "*.incomplete*"
+        found += [path for path in sorted(folder.glob(pattern)) if path not in found]
+    return found
 
 
 # -- inside

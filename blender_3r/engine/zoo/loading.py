@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -63,6 +64,23 @@ def load_codebook(record: Record, watch: Watch = lambda done, total: None) -> np
     return read_codebook(verify_file(record, record.file("codebook"), watch).path)
 
 
+def fitting_config(checkpoint: Checkpoint, architecture: str, config: Mapping[str, Any] | None = None) -> Any:
+    """The configuration with which a network of the architecture has just the tensors of the checkpoint.
+
+    config: what is known of it; None = read from the file. Raises EngineError("input") that tells what does not fit.
+    """
+    return _empty(checkpoint, architecture, config)[2]
+
+
+def config_beside(path: Path) -> dict[str, Any] | None:
+    """config.json in a checkpoint's folder, as the Hugging Face hub has it; None = read from the weights' shapes."""
+    try:
+        data = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) and "enc_embed_dim" in data else None
+
+
 # -- inside
 
 
@@ -74,6 +92,18 @@ def _build(
     dtype: torch.dtype | None,
 ) -> nn.Module:
     torch = require_torch()
+    model, state, _ = _empty(checkpoint, architecture, config)
+    _move(model.state_dict(), state, checkpoint.tensors, torch.device(device), dtype)
+    model.load_state_dict(state, strict=True, assign=True)
+    _check_whole(model)
+    return model.eval().requires_grad_(False)
+
+
+def _empty(
+    checkpoint: Checkpoint, architecture: str, config: Mapping[str, Any] | None
+) -> tuple[nn.Module, dict[str, Any], Any]:
+    """The network without content, the weights under its names, its configuration."""
+    torch = require_torch()
     config_class, module_class = _architecture(architecture)
     state = dict(module_class.adapt_state_dict(checkpoint.tensors))
     made = _config(config_class, config, checkpoint, state)
@@ -84,10 +114,7 @@ def _build(
         text = f"No network of the architecture {architecture} can be made for {checkpoint.path} ({error})."
         raise EngineError("input", text, "Correct the configuration.") from error
     _compare(model.state_dict(), state, checkpoint.path, architecture)
-    _move(model.state_dict(), state, checkpoint.tensors, torch.device(device), dtype)
-    model.load_state_dict(state, strict=True, assign=True)
-    _check_whole(model)
-    return model.eval().requires_grad_(False)
+    return model, state, made
 
 
 def _architecture(name: str) -> tuple[type, type]:

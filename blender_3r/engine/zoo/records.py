@@ -74,7 +74,8 @@ class Record:
     method: the engine's method that runs it. architecture, config: see engine.models; config None = read from the
     checkpoint. parameters: every tensor once. download_bytes, memory_bytes: of all files, and for one pair at
     image_size in float32; *_is_estimate says that a number was computed, not measured. 0 = not known.
-    image_size: the long side the network was trained for, in pixels. paper, license_url: web pages.
+    image_size: the long side the network was trained for, in pixels. good_for: when to choose it, a few words for the
+    user. paper, license_url: web pages.
     same_as: the same weights elsewhere. needs: ids of records that this one is of no use without.
     origin: the TOML file.
     """
@@ -95,6 +96,7 @@ class Record:
     memory_is_estimate: bool = False
     image_size: int = 0
     paper: str = ""
+    good_for: str = ""
     notes: str = ""
     same_as: str = ""
     needs: tuple[str, ...] = ()

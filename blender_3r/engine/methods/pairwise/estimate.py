@@ -28,6 +28,13 @@ COMPLETE_UP_TO = 16  # images of which all pairs are taken
 _CGROUP = Path("/sys/fs/cgroup")
 
 
+class DoesNotFit(EngineError):
+    """A job that needs more memory than there is."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__("machine", message, hint)
+
+
 def in_gigabytes(count: float) -> str:
     """1234567890 as "1.2 GB"."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
@@ -111,7 +118,7 @@ class Budget:
         return next((graph for graph in smaller_graphs(kind) if self.fits(self.pairs_of(count, graph))), None)
 
     def refuse(self, graph: str, edges: Sequence[Edge], kind: str) -> None:
-        """Raise EngineError("machine") when the pairs do not fit, with the number of images and the graph that do."""
+        """Raise DoesNotFit when the pairs do not fit, with the number of images and the graph that do."""
         if self.available is None or self.fits(edges):
             return
         count = len(self.sizes)
@@ -124,7 +131,7 @@ class Budget:
         if smaller is not None:
             hints.append(f"all {count} fit with the scene graph {smaller}")
         hints.append("a smaller image size needs less")
-        raise EngineError("machine", message, "; ".join(hints) + ".")
+        raise DoesNotFit(message, "; ".join(hints) + ".")
 
 
 # -- the computer's memory

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ...errors import EngineError
 from ...models.outputs import ViewPrediction
-from .estimate import free_memory, in_gigabytes
+from .estimate import DoesNotFit, free_memory, in_gigabytes
 
 if TYPE_CHECKING:
     from ...models.dust3r import Encoded
@@ -237,12 +237,11 @@ class PairRunner:
         free = 1 << 62 if free is None else free
         return free if self.memory_limit is None else min(free, self.memory_limit)
 
-    def _too_large(self, what: str) -> EngineError:
+    def _too_large(self, what: str) -> DoesNotFit:
         free = free_memory(self.device.type, self.device.index)
         known = f"; {in_gigabytes(free)} are free" if free is not None else ""
         place = "the computer's memory" if self.device.type == "cpu" else f"the memory of {self.device}"
-        return EngineError(
-            "machine",
+        return DoesNotFit(
             f"{what} of this size does not fit into {place}{known}.",
             "Close other programs, use image size 224, or compute on another device (--device cpu).",
         )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -43,8 +41,8 @@ class Model:
 
 
 def choose_model(options: Options) -> Model:
-    """The weights asked for. Raises EngineError: "usage" for an unknown id or one that predicts no pairs, "machine"
-    when the weights are not on this machine, "input" when the user's own file is not there.
+    """The weights asked for. Raises EngineError: "usage" for an unknown id or one that predicts no pairs or is not
+    allowed here, "machine" when the weights are not on this machine, "input" when the user's own file is not there.
     """
     record = zoo.find_record(options.model or DEFAULT_MODEL)
     if record.architecture not in ARCHITECTURES:
@@ -54,6 +52,7 @@ def choose_model(options: Options) -> Model:
         )
     size = int(options.image_size or record.image_size or DEFAULT_SIZE)
     if options.weights is None:
+        zoo.refuse_forbidden(record)
         refuse_missing(record)
         return Model(record, size)
     path = Path(options.weights)
@@ -83,7 +82,7 @@ def loaded(model: Model, device: torch.device, check_cancelled: Callable[[], Non
     Raises what the zoo raises: EngineError for weights that are damaged or do not fit.
     """
     if model.file is not None:
-        yield zoo.load_model_file(model.file, model.record.architecture, _config_beside(model.file), device)
+        yield zoo.load_model_file(model.file, model.record.architecture, zoo.config_beside(model.file), device)
         return
     with zoo.shared_cache().use(model.record, device, watch=lambda done, total: check_cancelled()) as network:
         yield network
@@ -92,12 +91,3 @@ def loaded(model: Model, device: torch.device, check_cancelled: Callable[[], Non
 def make_room(needed: int, device: torch.device) -> None:
     """Release networks that nobody uses, should the device have less memory left than needed."""
     zoo.shared_cache().make_room(needed, str(device))
-
-
-def _config_beside(path: Path) -> dict[str, Any] | None:
-    """config.json in the checkpoint's folder, as the Hugging Face hub has it; None = read from the weights' shapes."""
-    try:
-        data = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) and "enc_embed_dim" in data else None

@@ -19,7 +19,7 @@ class Options:
     side in pixels (224: square). scene_graph: which pairs. alignment: one of ALIGNMENTS. iterations, schedule: of the
     optimisation. min_confidence: the network's, from 1. lens: "auto", "shared", "zoom". focal_px, intrinsics, poses:
     what is known of the cameras. clean: drop points in front of what other views see. memory_gb: how much may be used.
-    points, the import's budget, is not used here.
+    allow_smaller: take smaller images when memory runs out. points, the import's budget, is not used here.
     """
 
     model: str | None = None
@@ -40,6 +40,7 @@ class Options:
     device: str = "auto"
     precision: str = "auto"
     memory_gb: float | None = None
+    allow_smaller: bool = False
     points: int | None = None
     threads: int | None = None
 

@@ -140,11 +140,19 @@ def prepare(image: np.ndarray, size: int, patch_size: int = 16, square_ok: bool 
         cut = (round(2 * half_width), round(2 * half_height))
         whole = np.array(scaled.resize(cut, Image.Resampling.LANCZOS))
         return Picture((height, width), whole, (cut[1], cut[0]), (0, 0))
-    middle_x, middle_y = scaled.width // 2, scaled.height // 2
-    # Python rounds halves to even, as the reference does where a cut falls between pixels.
-    left, right = round(middle_x - half_width), round(middle_x + half_width)
-    top, bottom = round(middle_y - half_height), round(middle_y + half_height)
+    left, top, right, bottom = _cut(*scaled.size, half_width, half_height)
     return Picture((height, width), np.array(scaled), (bottom - top, right - left), (left, top))
+
+
+def sizes_of(
+    width: int, height: int, size: int, patch_size: int = 16, square_ok: bool = False
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(h, w) of the network's picture and (H', W') of the whole scaled frame that prepare() would make of a frame,
+    without one at hand.
+    """
+    scaled = _scaled_size(width, height, _long_side(width, height, size))
+    left, top, right, bottom = _cut(*scaled, *_half_of_cut(*scaled, size, patch_size, square_ok))
+    return (bottom - top, right - left), (scaled[1], scaled[0])
 
 
 def _long_side(width: int, height: int, size: int) -> int:
@@ -153,10 +161,23 @@ def _long_side(width: int, height: int, size: int) -> int:
 
 def _resize_long_side(image: Image.Image, long_side: int) -> Image.Image:
     """The picture with that long side: smooth when it shrinks, bicubic when it grows or stays."""
-    longest = max(image.size)
-    shrinks = longest > long_side
-    target = tuple(max(1, round(side * long_side / longest)) for side in image.size)
+    shrinks = max(image.size) > long_side
+    target = _scaled_size(*image.size, long_side)
     return image.resize(target, Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC)
+
+
+def _scaled_size(width: int, height: int, long_side: int) -> tuple[int, int]:
+    longest = max(width, height)
+    return max(1, round(width * long_side / longest)), max(1, round(height * long_side / longest))
+
+
+def _cut(width: int, height: int, half_width: float, half_height: float) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a cut from the middle of a scaled frame."""
+    middle_x, middle_y = width // 2, height // 2
+    # Python rounds halves to even, as the reference does where a cut falls between pixels.
+    left, right = round(middle_x - half_width), round(middle_x + half_width)
+    top, bottom = round(middle_y - half_height), round(middle_y + half_height)
+    return left, top, right, bottom
 
 
 def _half_of_cut(width: int, height: int, size: int, patch_size: int, square_ok: bool) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,12 +16,13 @@ from ...media.frames import FrameSource
 from ..base import Context, Event
 from .alignment import AlignSettings, Scene, align_pairs, clean
 from .collect import PairMaps, collect_matches, collect_pairs, on_device
-from .estimate import USABLE, Budget, free_memory, pair_map_bytes
+from .estimate import USABLE, Budget, DoesNotFit, free_memory, in_gigabytes, pair_map_bytes
 from .inference import EncodedImages, PairRunner, choose_device, choose_precision, is_memory_error
 from .metric import metric_scale, scaled
 from .network import choose_model, loaded, make_room
 from .options import MIN_CONFIDENCE, Options
 from .pairs import Pairs, choose_pairs, graph_pairs
+from .pictures import SQUARE_SIZE
 from .predictions import PairPredictions
 from .reading import KnownCameras, Pictures, known_cameras
 from .results import UNBELIEVABLE, Solved, believable, no_camera
@@ -28,7 +30,7 @@ from .similar import automatic_retrieval, is_retrieval, similar_pairs
 from .sparse.collector import SparseCollector
 from .sparse.optimise import SparseSettings
 from .stages import ALIGNING, ENCODING, LOADING, PREDICTING, READING, VIEWS, Stages
-from .store import PairStore
+from .store import PairStore, discard_pairs
 
 PATCH_SIZE = 16
 # What the sparse alignment takes off the networks' confidences, which begin at 1.
@@ -47,7 +49,33 @@ def solve(
     or the device are missing, "input" when no frame can be read, "unsolved" when no two images overlap.
     """
     torch.set_num_threads(context.threads)
-    return _Solve(frames, options, context, report).run()
+    try:
+        return _run(frames, options, context, report)
+    except DoesNotFit as error:
+        if not options.allow_smaller or choose_model(options).image_size <= SQUARE_SIZE:
+            raise
+        message = error.message
+    context.log(f"{message} It begins again with images of {SQUARE_SIZE} pixels.")
+    discard_pairs(context.job)
+    smaller = replace(options, image_size=SQUARE_SIZE)
+    solved, pictures = _run(frames, smaller, context, report)
+    told = f"Memory did not do for larger images, so squares of {SQUARE_SIZE} pixels were used: the result is coarser."
+    return replace(solved, warnings=[told, *solved.warnings]), pictures
+
+
+def _run(
+    frames: FrameSource, options: Options, context: Context, report: Callable[[Event], None]
+) -> tuple[Solved, Pictures]:
+    """One try; memory that runs out where nothing catches it becomes a sentence with numbers."""
+    work = _Solve(frames, options, context, report)
+    try:
+        return work.run()
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_error(error):
+            raise
+        failure = work.out_of_memory()
+    gc.collect()  # what the failed attempt held
+    raise failure
 
 
 class _Solve:
@@ -99,6 +127,18 @@ class _Solve:
         if self.shares_focal and (len(self.used) > 2 or self.alignment == "sparse"):
             return "shared"
         return "zoom" if self.frames.kind == "video" else "groups"
+
+    def out_of_memory(self) -> DoesNotFit:
+        """What to say when memory ran out in mid-work: how much was expected to do, how much there is."""
+        count = len(self.used)
+        free = free_memory(self.device.type, self.device.index)
+        there = f" {in_gigabytes(free)} are free now." if free is not None else ""
+        network = in_gigabytes(self.model.record.memory_bytes) if self.model.record.memory_bytes else "an unknown part"
+        return DoesNotFit(
+            f"Memory ran out with {count} images of {self.model.image_size} pixels; the network alone takes "
+            f"{network}.{there}",
+            "Use fewer images (Every), allow smaller images, or close other programs.",
+        )
 
     # -- all pixels of all pairs
 
