@@ -19,7 +19,7 @@ from blender_3r.engine.methods.pairwise.alignment.clean import clean_confidences
 from blender_3r.engine.methods.pairwise.sparse.canonical import Canonical, CanonicalImage, CanonicalSum, condensed_image
 from blender_3r.engine.methods.pairwise.sparse.condense import Condensed, Fallback, PairMatches, condense
 from blender_3r.engine.methods.pairwise.sparse.dense import dense_depth
-from blender_3r.engine.methods.pairwise.sparse.losses import gamma_distance, limited_pixels
+from blender_3r.engine.methods.pairwise.sparse.losses import gamma_curve, limited_pixels
 from blender_3r.engine.methods.pairwise.sparse.optimise import (
     COARSE,
     FINE,
@@ -106,18 +106,18 @@ def _settings(config: dict[str, Any]) -> SparseSettings:
         "matching_conf_thr": "matching_threshold",
         "depth_mode": "depth_mode",
     }
-    return SparseSettings(**{ours: config[theirs] for theirs, ours in names.items() if theirs in config})
+    given = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
+    return SparseSettings(optimise_center=True, **given)
 
 
 def _losses(data: dict[str, Tensor]) -> Iterator[Result]:
     for name in sorted(data):
         if found := re.fullmatch(r"gamma_([\d.]+)", name):
-            yield close(
-                f"distance, gamma {found[1]}", gamma_distance(data["x"], data["y"], float(found[1])), data[name]
-            )
+            value, _ = gamma_curve((data["x"] - data["y"]).norm(dim=-1), float(found[1]))
+            yield close(f"distance, gamma {found[1]}", value, data[name])
     if "reproj2d" in data:
         points = torch.cat([data["pts"], torch.ones(len(data["pts"]), 1)], dim=1)
-        yield close("projection with limits", limited_pixels(points @ data["proj"].T), data["reproj2d"])
+        yield close("projection with limits", limited_pixels(data["proj"] @ points.T).T, data["reproj2d"])
 
 
 def _prepare(facts: dict[str, Any], data: dict[str, Tensor]) -> tuple[_Scene, list[list[tuple[Tensor, Tensor]]]]:
@@ -178,12 +178,9 @@ def _condensed(scene: _Scene, data: dict[str, Tensor]) -> Iterator[Result]:
     yield close("base focals", everything.base_focal, data["base_focals"])
     for i in range(len(scene.images)):
         rows = slice(int(bounds[i]), int(bounds[i + 1]))
-        yield same(
-            f"anchor pixels {i}", everything.anchor_pixel[rows].long(), data[f"anchors_pixels_{i}"][:, :2].long()
-        )
+        yield same(f"anchor pixels {i}", everything.anchor_pixel.T[rows].long(), data[f"anchors_pixels_{i}"].long())
         yield same(f"anchor blocks {i}", everything.anchor_block[rows] - start[i], data[f"anchors_idx_{i}"])
         yield close(f"anchor offsets {i}", everything.anchor_offset[rows], data[f"anchors_offset_{i}"])
-    done = 0
     for entry in scene.facts["slices"]:
         i, j = entry["img1"], entry["img2"]
         ours = [
@@ -191,13 +188,11 @@ def _condensed(scene: _Scene, data: dict[str, Tensor]) -> Iterator[Result]:
             for image, ends in ((i, (i, j)), (j, (j, i)))
         ]
         yield same(f"slices {i} {j}", ours, [entry["slice1"], entry["slice2"]])
-        size = ours[0][1] - ours[0][0]
-        confidence = everything.match_confidence[done : done + size]
-        done += size
+        confidence = everything.confidence[slice(*everything.slices[i, j])]
         yield close(f"match confidences {i} {j}", confidence, data[f"pair_conf_{i}_{j}"])
         yield close(f"sum of match confidences {i} {j}", confidence.sum(), entry["confs_sum"])
         rows = (nothing.anchor_image[nothing.fallback_anchor] == i) & (nothing.fallback_camera == j)
-        yield close(f"fallback points {i} in {j}", nothing.fallback_points[rows], data[f"fallback_pts_{i}_in_{j}"])
+        yield close(f"fallback points {i} in {j}", nothing.fallback_points.T[rows], data[f"fallback_pts_{i}_in_{j}"])
         yield close(
             f"fallback confidence {i} in {j}", nothing.fallback_confidence[rows], data[f"fallback_conf_{i}_in_{j}"]
         )
@@ -265,7 +260,7 @@ def _geometry(prefix: str, geometry: Geometry, data: dict[str, Tensor]) -> Itera
     for name, ours in (("K", geometry.intrinsics), ("cam2world", geometry.world_from_camera)):
         if f"{prefix}_{name}" in data:
             yield close(f"{prefix} {name}", ours, data[f"{prefix}_{name}"])
-    for name, ours in (("depth", geometry.depth), ("pts3d", geometry.world_points)):
+    for name, ours in (("depth", geometry.depth), ("pts3d", geometry.world_points.T)):
         if (expected := _stacked(data, f"{prefix}_{name}", count)) is not None:
             yield close(f"{prefix} {name}", ours.reshape(-1), expected)
 
@@ -317,18 +312,16 @@ def _dense(scene: _Scene, forward: Forward, data: dict[str, Tensor]) -> Iterator
     count = len(scene.images)
     poses, lenses = data["default_fine_cam2world"], data["default_fine_K"]
     depth = _stacked(data, "default_fine_core_depthmap", count)
-    geometry = Geometry(lenses[:, 0, 0], lenses[:, :2, 2], poses[:, :3, :3], poses[:, :3, 3], depth, torch.empty(0, 3))
-    anchors = forward.condensed
-    inside = forward.camera_points(
-        geometry, anchors.anchor_image, anchors.anchor_pixel, anchors.anchor_block, anchors.anchor_offset
-    )
-    world = geometry.into_world(inside, anchors.anchor_image)
-    yield close("points of the anchors", world.reshape(-1), _stacked(data, "default_fine_pts3d", count))
+    center, rotation, position = lenses[:, :2, 2], poses[:, :3, :3], poses[:, :3, 3]
+    counts = forward.condensed.anchors_per_image
+    geometry = Geometry(lenses[:, 0, 0], center, rotation, position, depth, torch.empty(3, 0), counts)
+    world = forward.anchor_points(geometry)
+    yield close("points of the anchors", world.T.reshape(-1), _stacked(data, "default_fine_pts3d", count))
     if "dense_depth_0" not in data:
         return
     confidences, depths = [image.confidence.numpy() for image in scene.images], []
     for i, image in enumerate(scene.images):
-        depths.append(dense_depth(i, image, forward, geometry))
+        depths.append(dense_depth(i, image, forward.condensed, geometry))
         yield close(f"dense depth {i}", depths[i].reshape(-1), data[f"dense_depth_{i}"].reshape(-1))
         yield close(f"dense confidence {i}", confidences[i], data[f"dense_conf_{i}"])
         y, x = torch.meshgrid(torch.arange(image.height), torch.arange(image.width), indexing="ij")

@@ -180,7 +180,7 @@ class SparseCollector:
         for number, index in enumerate(chosen[:count]):
             poses[index], focals[index] = found[number], float(geometry.focal[number])
             centers[index] = geometry.center[number].cpu().numpy()
-            depth[index] = dense_depth(number, images[number], optimiser.forward, geometry)
+            depth[index] = dense_depth(number, images[number], optimiser.condensed, geometry)
             confidence[index] = images[number].confidence.numpy()
         colors = [self._colors[index] for index in chosen] if self._colors is not None else None
         return SparseScene(

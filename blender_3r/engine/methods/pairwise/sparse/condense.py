@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,17 +48,16 @@ class Fallback:
 
 @dataclass(frozen=True)
 class Condensed:
-    """n images with B blocks and M anchors in all, K directed matches, F rows of the fallback; one device.
+    """n images with B blocks and M anchors in all, F rows of the fallback; one device.
 
     size: (n, 2) width and height. base_focal: (n,). median_depth: (n,) of the core depths. core: (B,) core depth
     over the median, image after image; block_image: (B,).
-    Anchors are the matched pixels, image after image, neighbour after neighbour: anchor_image: (M,); anchor_pixel:
-    (M, 2) float; anchor_block: (M,) index into core; anchor_offset: (M,) depth over that of the block's centre.
+    Anchors are the matched pixels, image after image (anchors_per_image), neighbour after neighbour. anchor_pixel:
+    (3, M) x, y, 1; anchor_block: (M,) index into core; anchor_offset: (M,) depth over that of the block's centre.
+    partner: (M,) the anchor at a match's other end. confidence: (M,) of the match, 0 in pairs that count as unmatched.
     slices: (i, j) -> first and last + 1 of the anchors of i matched with j.
-    left, right: (K,) anchors of both ends of a match; the second half is the first with the ends exchanged.
-    match_confidence: (K,).
-    fallback_anchor: (F,) an anchor; fallback_points: (F, 3) where an unmatched pair sees it, in the frame of camera
-    fallback_camera: (F,); fallback_confidence: (F,).
+    fallback_anchor: (F,) an anchor; fallback_points: (3, F) where an unmatched pair sees it, in the frame of one
+    camera after the other (fallbacks_per_camera); fallback_confidence: (F,).
     """
 
     size: Tensor
@@ -66,22 +66,31 @@ class Condensed:
     median_depth: Tensor
     core: Tensor
     block_image: Tensor
-    anchor_image: Tensor
     anchor_pixel: Tensor
     anchor_block: Tensor
     anchor_offset: Tensor
-    slices: dict[tuple[int, int], tuple[int, int]]
-    left: Tensor
-    right: Tensor
-    match_confidence: Tensor
+    partner: Tensor
+    confidence: Tensor
     fallback_anchor: Tensor
-    fallback_camera: Tensor
     fallback_points: Tensor
     fallback_confidence: Tensor
+    anchors_per_image: list[int]
+    fallbacks_per_camera: list[int]
+    slices: dict[tuple[int, int], tuple[int, int]]
 
     @property
     def count(self) -> int:
         return len(self.base_focal)
+
+    @property
+    def anchor_image(self) -> Tensor:
+        """(M,) int64, the image of each anchor."""
+        return _repeated(self.anchors_per_image)
+
+    @property
+    def fallback_camera(self) -> Tensor:
+        """(F,) int64, the camera in whose frame each row of the fallback is."""
+        return _repeated(self.fallbacks_per_camera)
 
 
 def condense(
@@ -96,27 +105,23 @@ def condense(
     """
     block_start = torch.tensor([0] + [image.blocks for image in images]).cumsum(0)
     anchors, slices = _anchors(images, pairs, block_start)
-    matched = [pair for pair in pairs if pair.is_matched(threshold)]
-    matched_ends = [(pair.first, pair.second) for pair in matched]
-    ends = matched_ends + [(second, first) for first, second in matched_ends]
-    confidences = [pair.confidence.float() for pair in matched] * 2
+    per_image = [sum(stop - start for (i, _), (start, stop) in slices.items() if i == k) for k in range(len(images))]
+    fallback, per_camera = _fallback(pairs, fallbacks, per_image, anchors["anchor_block"], block_start, threshold)
     cores = [image.core_depth.reshape(-1) for image in images]
     medians = torch.stack([core.median() for core in cores])
-    fallback = _fallback(pairs, fallbacks, slices, anchors, block_start, threshold)
     tensors = {
         "size": torch.tensor([[image.width, image.height] for image in images], dtype=torch.float32),
         "base_focal": torch.tensor([image.focal for image in images], dtype=torch.float32),
         "mean_confidence": torch.stack([image.confidence.mean() for image in images]),
         "median_depth": medians,
         "core": torch.cat([core / median for core, median in zip(cores, medians, strict=True)]),
-        "block_image": torch.repeat_interleave(torch.arange(len(images)), block_start.diff()),
+        "block_image": _repeated(block_start.diff().tolist()),
         **anchors,
-        "left": _ranges([slices[i, j] for i, j in ends]),
-        "right": _ranges([slices[j, i] for i, j in ends]),
-        "match_confidence": torch.cat([torch.zeros(0), *confidences]),
+        **_ends(pairs, slices, threshold),
         **fallback,
     }
-    return Condensed(slices=slices, **{name: tensor.to(device) for name, tensor in tensors.items()})
+    placed = {name: tensor.to(device) for name, tensor in tensors.items()}
+    return Condensed(**placed, anchors_per_image=per_image, fallbacks_per_camera=per_camera, slices=slices)
 
 
 def _anchors(
@@ -126,7 +131,7 @@ def _anchors(
     directed = [(pair.first, pair.second, pair.xy_first) for pair in pairs]
     directed += [(pair.second, pair.first, pair.xy_second) for pair in pairs]
     slices: dict[tuple[int, int], tuple[int, int]] = {}
-    numbers, pixels, blocks, offsets = [], [torch.zeros(0, 2)], [], []
+    pixels, blocks, offsets = [torch.zeros(0, 2)], [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0)]
     done = 0
     for i, image in enumerate(images):
         for first, second, xy in directed:
@@ -135,49 +140,60 @@ def _anchors(
             block, offset = image.anchors(xy)
             slices[i, second] = (done, done + len(xy))
             done += len(xy)
-            numbers.append(torch.full((len(xy),), i))
             pixels.append(xy.float())
             blocks.append(block + block_start[i])
             offsets.append(offset)
-    empty = torch.zeros(0, dtype=torch.int64)
+    xy = torch.cat(pixels)
     return {
-        "anchor_image": torch.cat([empty, *numbers]),
-        "anchor_pixel": torch.cat(pixels),
-        "anchor_block": torch.cat([empty, *blocks]),
-        "anchor_offset": torch.cat([torch.zeros(0), *offsets]),
+        "anchor_pixel": torch.cat([xy.T, torch.ones(1, len(xy))]),
+        "anchor_block": torch.cat(blocks),
+        "anchor_offset": torch.cat(offsets),
     }, slices
+
+
+def _ends(
+    pairs: list[PairMatches], slices: dict[tuple[int, int], tuple[int, int]], threshold: float
+) -> dict[str, Tensor]:
+    """What joins the two anchors of each match."""
+    count = sum(stop - start for start, stop in slices.values())
+    partner, confidence = torch.zeros(count, dtype=torch.int64), torch.zeros(count)
+    for pair in pairs:
+        left, right = (torch.arange(*slices[ends]) for ends in ((pair.first, pair.second), (pair.second, pair.first)))
+        partner[left], partner[right] = right, left
+        if pair.is_matched(threshold):
+            confidence[left] = confidence[right] = pair.confidence.float()
+    return {"partner": partner, "confidence": confidence}
 
 
 def _fallback(
     pairs: list[PairMatches],
     fallbacks: dict[tuple[int, int], Fallback],
-    slices: dict[tuple[int, int], tuple[int, int]],
-    anchors: dict[str, Tensor],
+    anchors_per_image: list[int],
+    anchor_block: Tensor,
     block_start: Tensor,
     threshold: float,
-) -> dict[str, Tensor]:
-    """All anchors of image i for each unmatched directed pair (i, j)."""
-    unmatched = [(pair.first, pair.second) for pair in pairs if not pair.is_matched(threshold)]
-    unmatched += [(second, first) for first, second in unmatched]
-    bounds = torch.searchsorted(anchors["anchor_image"], torch.arange(len(block_start)))
-    total = sum(int(bounds[i + 1] - bounds[i]) for i, _ in unmatched)
-    step = 1 + total // FALLBACK_ROWS
-    empty = torch.zeros(0, dtype=torch.int64)
-    rows, cameras, points, confidences = [empty], [empty], [torch.zeros(0, 3)], [torch.zeros(0)]
-    for i, j in unmatched:
+) -> tuple[dict[str, Tensor], list[int]]:
+    """All anchors of image i for each unmatched directed pair (i, j), sorted by j; and the number of rows per j."""
+    ends = [(pair.first, pair.second) for pair in pairs if not pair.is_matched(threshold)]
+    ends = sorted(ends + [(second, first) for first, second in ends], key=lambda pair: pair[1])
+    bounds = np.concatenate([[0], np.cumsum(anchors_per_image)])
+    step = 1 + sum(anchors_per_image[i] for i, _ in ends) // FALLBACK_ROWS
+    rows, points, confidences = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, 3)], [torch.zeros(0)]
+    per_camera = [0] * len(anchors_per_image)
+    for i, j in ends:
         row = torch.arange(int(bounds[i]), int(bounds[i + 1]), step)
-        block = anchors["anchor_block"][row] - block_start[i]
+        block = anchor_block[row] - block_start[i]
         rows.append(row)
-        cameras.append(torch.full((len(row),), j))
         points.append(fallbacks[i, j].points[block])
         confidences.append(fallbacks[i, j].confidence[block])
+        per_camera[j] += len(row)
     return {
         "fallback_anchor": torch.cat(rows),
-        "fallback_camera": torch.cat(cameras),
-        "fallback_points": torch.cat(points),
+        "fallback_points": torch.cat(points).T.contiguous(),
         "fallback_confidence": torch.cat(confidences),
-    }
+    }, per_camera
 
 
-def _ranges(bounds: list[tuple[int, int]]) -> Tensor:
-    return torch.cat([torch.zeros(0, dtype=torch.int64), *(torch.arange(start, stop) for start, stop in bounds)])
+def _repeated(counts: list[int]) -> Tensor:
+    """0 counts[0] times, 1 counts[1] times ..."""
+    return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts, dtype=torch.int64))

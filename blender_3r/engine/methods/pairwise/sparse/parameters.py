@@ -55,7 +55,8 @@ class Geometry(NamedTuple):
     """Cameras and points of n images, scaled so that the smallest image has size 1.
 
     focal: (n,) and center: (n, 2) in pixels. rotation: (n, 3, 3), position: (n, 3), camera to world. depth: (B,) of
-    the blocks' centres. world_points: (M, 3) of the anchors.
+    the blocks' centres. world_points: (3, M) of the anchors, image after image. anchors_per_image: their numbers.
+    Points are columns: that multiplies ten times as fast as rows.
     """
 
     focal: Tensor
@@ -64,14 +65,25 @@ class Geometry(NamedTuple):
     position: Tensor
     depth: Tensor
     world_points: Tensor
+    anchors_per_image: list[int]
 
-    def into_world(self, points: Tensor, camera: Tensor) -> Tensor:
-        """Points (k, 3) in the frames of the given cameras (k,) into the world."""
-        return (self.rotation[camera] @ points[:, :, None])[:, :, 0] + self.position[camera]
+    def into_world(self, points: Tensor, per_camera: list[int]) -> Tensor:
+        """Points (3, k) in camera frames into the world; the first per_camera[0] are in that of camera 0, and so on."""
+        return grouped_transform(points, per_camera, self.rotation, self.position)
 
-    def into_cameras(self, points: Tensor, camera: Tensor) -> Tensor:
-        """World points (k, 3) into the frames of the given cameras (k,)."""
-        return ((points - self.position[camera])[:, None] @ self.rotation[camera])[:, 0]
+    def into_images(self, points: Tensor) -> Tensor:
+        """World points (3, M), one for each anchor, as homogeneous pixels (3, M) of the anchors' images."""
+        projection = self.intrinsics @ self.rotation.mT
+        offset = -(projection @ self.position[:, :, None])[:, :, 0]
+        return grouped_transform(points, self.anchors_per_image, projection, offset)
+
+    def rays(self) -> Tensor:
+        """(n, 3, 3) matrices that take pixels (x, y, 1) to directions in the world of depth 1."""
+        zero, one = torch.zeros_like(self.focal), torch.ones_like(self.focal)
+        inverse = 1.0 / self.focal
+        x, y = (-self.center * inverse[:, None]).unbind(1)
+        rows = [torch.stack(row, dim=1) for row in ((inverse, zero, x), (zero, inverse, y), (zero, zero, one))]
+        return self.rotation @ torch.stack(rows, dim=1)
 
     @property
     def world_from_camera(self) -> Tensor:
@@ -83,13 +95,24 @@ class Geometry(NamedTuple):
     @property
     def intrinsics(self) -> Tensor:
         """(n, 3, 3) pinhole matrices."""
-        matrices = torch.zeros(len(self.focal), 3, 3, dtype=self.focal.dtype, device=self.focal.device)
-        matrices[:, 0, 0] = matrices[:, 1, 1] = self.focal
-        matrices[:, :2, 2], matrices[:, 2, 2] = self.center, 1.0
-        return matrices
+        zero, one = torch.zeros_like(self.focal), torch.ones_like(self.focal)
+        x, y = self.center.unbind(1)
+        rows = [torch.stack(row, dim=1) for row in ((self.focal, zero, x), (zero, self.focal, y), (zero, zero, one))]
+        return torch.stack(rows, dim=1)
 
     def detached(self) -> Geometry:
-        return Geometry(*(tensor.detach() for tensor in self))
+        return Geometry(*(value.detach() if isinstance(value, Tensor) else value for value in self))
+
+
+def grouped_transform(points: Tensor, counts: list[int], matrices: Tensor, offsets: Tensor) -> Tensor:
+    """matrices[i] @ point + offsets[i] for columns (3, k), the first counts[0] of which belong to i = 0, and so on."""
+    groups = zip(points.split(counts, dim=1), matrices.unbind(), offsets[:, :, None].unbind(), strict=True)
+    return torch.cat([torch.addmm(offset, matrix, some) for some, matrix, offset in groups], dim=1)
+
+
+def follow(offset: Tensor, ratio: Tensor) -> Tensor:
+    """Depth of pixels over that of their blocks' centres, from that at the base focal; ratio: base focal over focal."""
+    return 1.0 + (offset - 1.0) * ratio
 
 
 class Chain:
@@ -153,20 +176,22 @@ class Forward:
             depth = plane[image] + (parameters.core - 1.0) * (data.median_depth * size)[image]
         else:
             depth = plane[image] * parameters.core
-        geometry = Geometry(focal, center * data.size, rotation, position, scale * depth, torch.empty(0, 3))
-        inside = self.camera_points(
-            geometry, data.anchor_image, data.anchor_pixel, data.anchor_block, data.anchor_offset
-        )
-        return geometry._replace(world_points=geometry.into_world(inside, data.anchor_image))
+        counts = data.anchors_per_image
+        geometry = Geometry(focal, center * data.size, rotation, position, scale * depth, data.anchor_pixel, counts)
+        return geometry._replace(world_points=self.anchor_points(geometry))
 
-    def camera_points(self, geometry: Geometry, image: Tensor, pixel: Tensor, block: Tensor, offset: Tensor) -> Tensor:
-        """Pixels (k, 2) of images (k,) to points (k, 3) in their cameras' frames; block: (k,) index into core,
-        offset: (k,) depth over that of the block's centre at the base focal.
-        """
-        focal = geometry.focal[image]
-        depth = geometry.depth[block] * (1.0 + (offset - 1.0) * (self.condensed.base_focal[image] / focal))
-        xy = (pixel - geometry.center[image]) / focal[:, None] * depth[:, None]
-        return torch.cat([xy, depth[:, None]], dim=1)
+    def anchor_points(self, geometry: Geometry) -> Tensor:
+        """(3, M) world points of the anchors as the cameras and depths of a geometry have them."""
+        data = self.condensed
+        counts = data.anchors_per_image
+        depths = geometry.depth.index_select(0, data.anchor_block).split(counts)
+        pixels, offsets = data.anchor_pixel.split(counts, dim=1), data.anchor_offset.split(counts)
+        ratios = (data.base_focal / geometry.focal).unbind()
+        points = []
+        for number, (ray, position) in enumerate(zip(geometry.rays().unbind(), geometry.position[:, :, None].unbind())):
+            depth = depths[number] * follow(offsets[number], ratios[number])
+            points.append(torch.addcmul(position, ray @ pixels[number], depth))
+        return torch.cat(points, dim=1)
 
     def _cameras(
         self, parameters: Parameters, focal: Tensor, center: Tensor, plane: Tensor, scale: Tensor
