@@ -11,6 +11,7 @@ one too, so the user is told, and Retry goes on from the views that are there.
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -319,8 +320,9 @@ def _make_writable(folder: Path, log: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         open_to_append(log).close()
     except OSError as error:
+        failed = "written" if os.path.isdir(folder) else "made"
         raise EngineError(
             "machine",
-            f"The job folder {folder} cannot be written ({error.strerror or error}).",
+            f"The job folder {folder} cannot be {failed} ({error.strerror or error}).",
             "Free disk space, save the .blend elsewhere, or choose another job folder in the preferences.",
         ) from error

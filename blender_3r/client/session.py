@@ -1,4 +1,5 @@
-"""What goes on in this Blender: the one running job, the one running installation, the timer that pumps both.
+"""What goes on in this Blender: the one running job, those that wait for their turn, the one running installation, and
+the timer that pumps all of them.
 
 Nothing here waits. The timer looks at the engine's messages for a few milliseconds per tick, tells the panels to
 redraw when something changed, and brings results into the scene and file in which the job was started, and into no
@@ -8,90 +9,39 @@ other. How that is done comes with the job (`Delivery`): reading in a thread, ma
 from __future__ import annotations
 
 import atexit
-import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import bpy
 
 from ..engine.errors import EngineError
+from .delivery import Delivery, Home, Reading, Turn
 from .environment import Status
 from .installer import Installer
-from .job import Failure, Job
+from .job import EXIT_GRACE_S, Failure, Job
+from .keeper import Keeper
 
 TICK_S = 0.1
 REDRAW_S = 1.0  # the time left counts down even when the engine says nothing new
 CAMERAS_AGAIN_S = 5.0  # corrections of the cameras are not brought in more often
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """How a result comes into the scene; the flag says whether it is the final one, else cameras only.
-
-    read: job folder to whatever build needs; runs in a thread, so it must not touch bpy. build: makes the datablocks
-    and returns sentences for the user. Both raise EngineError.
-    """
-
-    read: Callable[[Path, bool], Any]
-    build: Callable[[bpy.types.Scene, Any, bool], list[str]]
-
-
-class Reading:
-    """Delivery.read in a thread. is_final: as there. data or error once is_done."""
-
-    def __init__(self, delivery: Delivery, folder: Path, is_final: bool) -> None:
-        self.is_final = is_final
-        self.data: Any = None
-        self.error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, args=(delivery, folder), name="3R import", daemon=True)
-        self._thread.start()
-
-    @property
-    def is_done(self) -> bool:
-        return not self._thread.is_alive()
-
-    def _run(self, delivery: Delivery, folder: Path) -> None:
-        try:
-            self.data = delivery.read(folder, self.is_final)
-        except Exception as error:  # raised again in the main thread, where it is shown
-            self.error = error
-
-
-@dataclass
-class Home:
-    """The file and scene in which a job was started. uid: Blender's id of the scene, good until a file is loaded."""
-
-    file: str
-    scene: str
-    uid: int
-    is_open: bool = True
-    was_reloaded: bool = False
-
-    def find_scene(self) -> bpy.types.Scene | None:
-        """The scene, if its file is open and the scene still there."""
-        if not self.is_open:
-            return None
-        if self.was_reloaded:
-            return bpy.data.scenes.get(self.scene)
-        return next((scene for scene in bpy.data.scenes if scene.session_uid == self.uid), None)
-
-    @property
-    def file_name(self) -> str:
-        return Path(self.file).name or "an unsaved file"
-
-
 class Session:
     """engine: whether it can be started. job: the running one, or the last one until it is dismissed.
 
-    failure: what went wrong outside the engine (it could not be started, its result could not be brought in).
+    failure: what went wrong outside the engine (it could not be started, its result could not be brought in). waiting:
+    jobs whose turn comes after it, in order. past: how the earlier jobs of this row ended, as sentences. keeper: has
+    the engine between two jobs.
     """
 
     def __init__(self) -> None:
         self.engine = Status("missing", "")
+        self.keeper = Keeper()
+        self.waiting: list[Turn] = []
+        self.past: list[str] = []
+        self._turn: Turn | None = None
         self.job: Job | None = None
         self.home: Home | None = None
         self.installer: Installer | None = None
@@ -117,14 +67,62 @@ class Session:
 
     # -- jobs
 
-    def start(self, job: Job, scene: bpy.types.Scene, delivery: Delivery) -> None:
-        """Take over a job that was just started from scene."""
-        self.dismiss()
-        self.job = job
-        self.home = Home(bpy.data.filepath, scene.name, scene.session_uid)
-        self._delivery = delivery
-        self._cameras_seen, self._delivered_at = 0, 0.0
+    @property
+    def is_taken(self) -> bool:
+        """A new job has to wait for its turn."""
+        return self.is_running or bool(self.waiting)
+
+    def turns(self) -> list[Turn]:
+        """The running job's and those that wait."""
+        return ([self._turn] if self.is_running and self._turn is not None else []) + self.waiting
+
+    def start(self, turn: Turn) -> None:
+        """Start a job, or let it wait for its turn. Raises EngineError when it cannot be started."""
+        if self.is_taken:
+            self.waiting.append(turn)
+        else:
+            self._begin(turn)
         self._wake()
+
+    def forget_waiting(self) -> None:
+        """Let no other job start after the running one."""
+        self.waiting.clear()
+        redraw()
+
+    def _begin(self, turn: Turn) -> None:
+        job = turn.launch()
+        self.dismiss()
+        self.job, self.home, self._turn = job, turn.home, turn
+        self._delivery = turn.delivery
+        self._cameras_seen, self._delivered_at = 0, 0.0
+
+    def _begin_next(self) -> bool:
+        """The next one's turn, once the last result is in the scene or cannot come there now."""
+        is_delivering = self._is_due or (self._reading is not None and self.home.is_open)
+        if not self.waiting or self.is_running or self.is_installing or is_delivering:
+            return False
+        turn, past = self.waiting.pop(0), self.past
+        if self.job is not None or self.failure is not None:
+            past = [*past, self._outcome()]
+        try:
+            self._begin(turn)
+        except EngineError as error:
+            self.fail(Failure(error.message, error.hint, error.kind))
+            self._turn = turn
+        self.past = past
+        return True
+
+    def _outcome(self) -> str:
+        """How the last job ended, in a sentence."""
+        failure = self.failure or self.job.state.failure
+        name = self._turn.name if self._turn is not None else "A job"
+        if failure is not None:
+            return f"{name}: {failure.message}"
+        if self.job.state.status == "cancelled":
+            return f"{name} was cancelled."
+        text = self.job.state.summary.get("text") or "Done."
+        elsewhere = "" if self._reading is None else " It is kept in its job folder: its file was closed."
+        return f"{name}: {text}{elsewhere}"
 
     def fail(self, failure: Failure) -> None:
         """Show a failure that happened before there was a job."""
@@ -140,9 +138,9 @@ class Session:
     def dismiss(self) -> None:
         """Forget the last job's result line; a running one is left alone."""
         if not self.is_running:
-            self.job = self.home = self.failure = self._delivery = self._reading = None
+            self.job = self.home = self.failure = self._delivery = self._reading = self._turn = None
             self._is_due = self.is_waiting = False
-            self.notes = []
+            self.notes, self.past = [], []
             redraw()
 
     def wait(self, report: Callable[[str], None] = lambda stage: None) -> None:
@@ -162,6 +160,7 @@ class Session:
 
     def install(self, installer: Installer, on_end: Callable[[], None]) -> None:
         """Take over an installation that was just started. on_end: called once, in the main thread."""
+        self.keeper.rest()  # its files are about to change
         self.installer = installer
         self._on_installed = on_end
         self._install_seen = None
@@ -178,8 +177,9 @@ class Session:
         changed = self._pump_job() | self._pump_installer()
         if self._reading is not None and self._reading.is_done:
             changed |= self._deliver()
+        changed |= self._begin_next()
         is_delivering = self._is_due or (self._reading is not None and self.home.is_open)
-        is_busy = self.is_running or self.is_installing or is_delivering
+        is_busy = self.is_taken or self.is_installing or is_delivering
         now = time.monotonic()
         if changed or (is_busy and now - self._drawn_at > REDRAW_S):
             self._drawn_at = now
@@ -250,16 +250,18 @@ class Session:
 
     # -- files and the end
 
+    def _homes(self) -> list[Home]:
+        return [home for home in (self.home, *(turn.home for turn in self.waiting)) if home is not None]
+
     def before_load(self) -> None:
-        if self.home is not None and self.home.is_open:
-            self.home.file = bpy.data.filepath  # it may have been saved under a name since
+        for home in self._homes():
+            home.before_load()
 
     def after_load(self) -> None:
-        if self.home is not None:
-            self.home.is_open = bool(self.home.file) and bpy.data.filepath == self.home.file
-            self.home.was_reloaded = True
-            if self._reading is not None:
-                self._wake()
+        for home in self._homes():
+            home.after_load()
+        if self._reading is not None:
+            self._wake()
 
     def close(self) -> None:
         """End what runs and wait for its end, for at most a few seconds."""
@@ -267,6 +269,7 @@ class Session:
             bpy.app.timers.unregister(_tick)
         if self.job is not None:
             self.job.close()
+        self.keeper.close(EXIT_GRACE_S)
         if self.installer is not None:
             self.installer.close()
         self.__init__()
@@ -316,9 +319,15 @@ def _after_load(*_: Any) -> None:
     session.after_load()
 
 
+@bpy.app.handlers.persistent
+def _before_render(*_: Any) -> None:
+    session.keeper.rest()  # a render needs the graphics card now
+
+
 def _at_exit() -> None:
     if session.job is not None:
         session.job.close()
+    session.keeper.close(EXIT_GRACE_S)
     if session.installer is not None:
         session.installer.close()
 
@@ -326,11 +335,13 @@ def _at_exit() -> None:
 def register() -> None:
     bpy.app.handlers.load_pre.append(_before_load)
     bpy.app.handlers.load_post.append(_after_load)
+    bpy.app.handlers.render_init.append(_before_render)
     atexit.register(_at_exit)
 
 
 def unregister() -> None:
     session.close()
     atexit.unregister(_at_exit)
+    bpy.app.handlers.render_init.remove(_before_render)
     bpy.app.handlers.load_post.remove(_after_load)
     bpy.app.handlers.load_pre.remove(_before_load)

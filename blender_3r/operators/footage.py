@@ -41,6 +41,14 @@ def has_pick(settings: THREER_PG_settings) -> bool:
     return bool(settings.path or settings.files)
 
 
+def pick_key(settings: THREER_PG_settings) -> tuple[object, ...]:
+    """Equal for the same pick, whatever part of it is to be used; without a look at the disk."""
+    block = getattr(settings, settings.source.lower()) if settings.source in ("CLIP", "IMAGE") else None
+    if block is not None:
+        return settings.source, _absolute(block.filepath, block.library)
+    return settings.source, *(_absolute(path) for path in (settings.path, *(item.name for item in settings.files)))
+
+
 def refresh(settings: THREER_PG_settings) -> None:
     """Look at the picked footage and write down what the panel shows of it."""
     if _is_writing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -152,12 +152,15 @@ def used_frames(source: Source, footage: Footage) -> int:
     return len(source.files[:: source.step]) if source.kind == "photos" else footage.count
 
 
-def job_folder(base: Path, source: Source) -> Path:
-    """A folder for the source's job below base: named after it, and not one that holds other footage's job."""
+def job_folder(base: Path, source: Source, taken: Collection[Path] = ()) -> Path:
+    """A folder for the source's job below base: named after it, and not one that holds other footage's job.
+
+    taken: folders of jobs that are on their way.
+    """
     name = "".join(c if c.isalnum() or c in "-_. " else "_" for c in source.name).strip(" .") or "job"
     for number in range(1, 1000):
         folder = base / (name if number == 1 else f"{name}_{number}")
-        if _may_hold(folder, source):
+        if folder not in taken and _may_hold(folder, source):
             return folder
     raise EngineError("machine", f"{base} is full of jobs called {name}.", "Remove old ones.")
 

@@ -11,8 +11,9 @@ import bpy
 
 from .. import preferences
 from ..client import environment
+from ..client.delivery import Delivery, Home, Turn
 from ..client.job import Failure, Job
-from ..client.session import Delivery, session
+from ..client.session import session
 from ..engine import __version__
 from ..engine.errors import EngineError
 from ..scene.job import ImportOptions, build_job
@@ -78,13 +79,15 @@ class THREER_OT_reconstruct(bpy.types.Operator):
         if session.engine.state != "ready":
             self.report({"ERROR"}, session.engine.text)
             return {"CANCELLED"}
+        is_later = session.is_taken
         try:
-            job = _start(settings)
+            session.start(_turn(settings, context.scene))
         except EngineError as error:
             return self._refuse(Failure(error.message, error.hint, error.kind))
-        session.start(job, context.scene, delivery_of(settings))
         if is_headless():
             return self._wait()
+        if is_later:
+            self.report({"INFO"}, f"{session.waiting[-1].name} comes after the running job")
         return {"FINISHED"}
 
     def _wait(self) -> set[str]:
@@ -102,7 +105,8 @@ class THREER_OT_reconstruct(bpy.types.Operator):
         return {"FINISHED"}
 
     def _refuse(self, failure: Failure) -> set[str]:
-        session.fail(failure)
+        if not session.is_taken:  # else the panel shows the running job
+            session.fail(failure)
         self.report({"ERROR"}, f"{failure.message} {failure.hint}".strip())
         return {"CANCELLED"}
 
@@ -120,6 +124,22 @@ class THREER_OT_cancel(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         session.cancel()
+        return {"FINISHED"}
+
+
+class THREER_OT_forget_waiting(bpy.types.Operator):
+    """Start none of the jobs that wait; the running one goes on"""
+
+    bl_idname = "threer.forget_waiting"
+    bl_label = "Remove Waiting Jobs"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _poll(cls, bool(session.waiting), "No job waits")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        session.forget_waiting()
         return {"FINISHED"}
 
 
@@ -197,37 +217,34 @@ def is_headless() -> bool:
 
 def _why_not(settings: THREER_PG_settings) -> str:
     """Why Reconstruct cannot be pressed, as a sentence; empty when it can."""
-    if session.is_running:
-        return "A job is running already: wait for it or cancel it"
     if session.is_installing:
         return "The engine is being installed"
     if session.engine.state != "ready":
         return "Install the engine first"
     if not footage.has_pick(settings):
         return "Pick footage first"
+    if session.is_taken and any(turn.key == footage.pick_key(settings) for turn in session.turns()):
+        return "This footage is being reconstructed already: wait for it or cancel it"
     return settings.info_error
 
 
-def _start(settings: THREER_PG_settings) -> Job:
-    request = request_of(settings)
-    base = preferences.jobs_folder()
-    folder = job_folder(base, footage.source_of(settings))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EngineError(
-            "machine",
-            f"The job folder {folder} cannot be made ({error.strerror}).",
-            "Save the .blend elsewhere, or choose a job folder in the preferences.",
-        ) from error
-    try:
-        return Job(environment.serve_command(session.engine.python), folder, request)
-    except OSError as error:
-        raise EngineError(
-            "machine",
-            f"The engine cannot be started ({error.strerror or error}).",
-            "Install the engine again, or check the engine Python in the preferences.",
-        ) from error
+def _turn(settings: THREER_PG_settings, scene: bpy.types.Scene) -> Turn:
+    """A job with the settings of this moment. Raises EngineError when footage or a setting is wrong."""
+    request, source = request_of(settings), footage.source_of(settings)
+    folder = job_folder(preferences.jobs_folder(), source, [turn.folder for turn in session.turns()])
+    command = environment.serve_command(session.engine.python)
+
+    def launch() -> Job:
+        try:
+            return Job(command, folder, request, keeper=session.keeper)
+        except OSError as error:
+            raise EngineError(
+                "machine",
+                f"The engine cannot be started ({error.strerror or error}).",
+                "Install the engine again, or check the engine Python in the preferences.",
+            ) from error
+
+    return Turn(source.name, footage.pick_key(settings), folder, launch, Home.of(scene), delivery_of(settings))
 
 
 def _poll(cls: type[bpy.types.Operator], is_possible: bool, reason: str) -> bool:
@@ -248,6 +265,7 @@ def _open(operator: bpy.types.Operator, path: Path) -> set[str]:
 classes = (
     THREER_OT_reconstruct,
     THREER_OT_cancel,
+    THREER_OT_forget_waiting,
     THREER_OT_dismiss,
     THREER_OT_import_last,
     THREER_OT_open_log,

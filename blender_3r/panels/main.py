@@ -26,7 +26,6 @@ class THREER_PT_main(bpy.types.Panel):
         if session.engine.state != "ready" or session.is_installing:
             engine.draw_status(layout.box())
         column = layout.column()
-        column.enabled = not session.is_running
         _draw_footage(column, settings)
         column.separator()
         column.use_property_split = True
@@ -41,6 +40,7 @@ class THREER_PT_main(bpy.types.Panel):
             row.scale_y = 1.6
             row.operator("threer.reconstruct", icon="CON_CAMERASOLVER")
             _draw_outcome(layout, context)
+        _draw_row(layout)
         layout.separator(factor=0.5)
         layout.operator("threer.import_job", text="Import Reconstruction...", icon="IMPORT")
 
@@ -109,6 +109,18 @@ def _draw_running(layout: bpy.types.UILayout) -> None:
     if session.home.find_scene() is None:
         text.draw_wrapped(layout, f"The job was started in {session.home.file_name}.", icon="INFO")
     _draw_waiting(layout)
+
+
+def _draw_row(layout: bpy.types.UILayout) -> None:
+    """The jobs before this one and those after it."""
+    for sentence in session.past:
+        text.draw_wrapped(layout, sentence, icon="INFO")
+    if session.waiting:
+        row = layout.row()
+        row.label(text="Next: " + ", ".join(turn.name for turn in session.waiting), icon="TIME")
+        row.operator("threer.forget_waiting", text="", icon="X", emboss=False)
+    if session.is_running and bpy.ops.threer.reconstruct.poll():  # other footage is picked meanwhile
+        layout.operator("threer.reconstruct", text="Reconstruct Next", icon="CON_CAMERASOLVER")
 
 
 def _draw_waiting(layout: bpy.types.UILayout) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import bpy
 
-from ..client.session import session
-
 
 class _Options:
     bl_space_type = "VIEW_3D"
@@ -18,7 +16,6 @@ class _Options:
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        layout.enabled = not session.is_running
         return layout.column()
 
 

@@ -232,9 +232,12 @@ def test_a_whole_job(threer, tmp_path):
     assert bpy.data.objects["courtyard Points"].data.vertices
     assert bpy.context.scene.camera.name == "courtyard Camera"
     assert bpy.context.scene.render.resolution_x == 640
-    wait_gone(session.job.engine_pid)
+    pid = session.job.engine_pid
     bpy.ops.threer.dismiss()
     assert session.job is None
+    assert is_alive(pid), "the engine did not stay for the next job"
+    session.keeper.rest()
+    wait_gone(pid)
 
 
 def test_the_point_budget(threer, tmp_path):
@@ -273,6 +276,7 @@ def test_failures_are_reported(threer, tmp_path, mode, sentence):
         bpy.ops.threer.reconstruct()
     assert len(bpy.data.objects) == 0
     assert not session.is_running
+    session.keeper.rest()
     wait_gone(session.job.engine_pid)
 
 
