@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from .client import environment
+from .client import environment, locks
 from .client.session import session
 from .panels import engine
 
@@ -18,6 +18,12 @@ def _place_edited(self: THREER_AP_preferences, context: bpy.types.Context) -> No
 class THREER_AP_preferences(bpy.types.AddonPreferences):
     bl_idname = __package__
 
+    profile: bpy.props.EnumProperty(
+        name="Profile",
+        description="What the engine can do, and how large it is",
+        items=[(profile.id, profile.title, profile.text) for profile in locks.PROFILES.values()],
+        update=_place_edited,
+    )
     engine_folder: bpy.props.StringProperty(
         name="Engine Folder",
         description="Where the engine is installed; empty: a folder of your user account for all Blender versions",
@@ -39,10 +45,12 @@ class THREER_AP_preferences(bpy.types.AddonPreferences):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
-        engine.draw_status(layout)
+        engine.draw_preferences(layout, self, engine_folder())
+        column = layout.column()
+        column.enabled = not session.is_installing
+        column.prop(self, "engine_folder")
+        column.prop(self, "engine_python")
         layout.prop(self, "job_folder")
-        layout.prop(self, "engine_folder")
-        layout.prop(self, "engine_python")
 
 
 def get() -> THREER_AP_preferences | None:
@@ -57,6 +65,12 @@ def engine_folder() -> Path:
     return Path(chosen) if chosen else environment.default_engine_folder()
 
 
+def profile() -> str:
+    """The engine that is wanted, a key of locks.PROFILES."""
+    preferences = get()
+    return preferences.profile if preferences else "classic"
+
+
 def jobs_folder() -> Path:
     """Where new jobs go: the preference, else beside the .blend, else the user's data folder."""
     chosen = _path("job_folder")
@@ -69,7 +83,7 @@ def jobs_folder() -> Path:
 
 def refresh_engine() -> None:
     """Look again whether the engine is there."""
-    session.engine = environment.find_engine(_path("engine_python"), engine_folder())
+    session.engine = environment.find_engine(_path("engine_python"), engine_folder(), profile())
 
 
 def _path(name: str) -> str:

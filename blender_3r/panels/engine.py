@@ -1,54 +1,145 @@
-"""Whether the engine is there, and the button that installs it."""
+"""Whether the engine is there, what can be done about it, and how that goes."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import bpy
 
+from ..client import locks
+from ..client.doctor import BAD, GOOD, WARNING, Report
 from ..client.session import session
-from .text import draw_wrapped
+from ..client.work import InstallState
+from .text import draw_wrapped, megabytes
 
 PACKAGE = __package__.rpartition(".")[0]
+ICONS = {GOOD: "CHECKMARK", WARNING: "INFO", BAD: "ERROR"}
 
 
 def draw_status(layout: bpy.types.UILayout) -> None:
-    """Also drawn in the preferences."""
-    installer = session.installer
+    """At the top of the sidebar, as long as the engine cannot be used."""
     if session.is_installing:
-        _draw_progress(layout, installer.state)
+        _draw_progress(layout)
         return
-    if installer is not None and installer.state.status == "failed":
-        _draw_failure(layout, installer.state.failure)
-    elif session.engine.state == "ready":
-        draw_wrapped(layout, session.engine.text, icon="CHECKMARK")
-    elif installer is not None and installer.state.status == "cancelled":
-        layout.label(text="Installation cancelled", icon="CANCEL")
-    else:
-        draw_wrapped(layout, session.engine.text, icon="INFO")
-    if session.engine.state == "ready":
+    if not _draw_outcome(layout):
+        icon = "CHECKMARK" if session.engine.state == "ready" else "INFO"
+        draw_wrapped(layout, session.engine.text, icon=icon)
+    state = session.engine.state
+    if state == "ready":
         return
-    if session.engine.state == "wrong":
+    if state == "wrong":
         layout.operator("preferences.addon_show", text="Open Preferences", icon="PREFERENCES").module = PACKAGE
+        return
+    _draw_offline(layout)
+    if state == "broken":
+        _big(layout).operator("threer.repair_engine", text="Repair Engine", icon="FILE_REFRESH")
     else:
-        _draw_install(layout)
+        text = "Update Engine" if state == "outdated" else "Install Engine"
+        _big(layout).operator("threer.install_engine", text=text, icon="IMPORT")
 
 
-def _draw_install(layout: bpy.types.UILayout) -> None:
+def draw_preferences(layout: bpy.types.UILayout, preferences: bpy.types.AddonPreferences, folder: Path) -> None:
+    """All there is to say and to do about the engine. folder: where it is or is to be."""
+    profile = locks.PROFILES[preferences.profile]
+    row = layout.row()
+    row.enabled = not session.is_installing
+    row.prop(preferences, "profile", expand=True)
+    draw_wrapped(layout, f"{profile.text}; {profile.size_text}.")
+    box = layout.box()
+    if session.is_installing:
+        _draw_progress(box)
+    else:
+        if not _draw_outcome(box):
+            draw_wrapped(box, session.engine.text, icon=_state_icon())
+        _draw_report(box)
+    size = f", {megabytes(session.engine.bytes)}" if session.engine.bytes else ""
+    if not session.engine.is_own:
+        draw_wrapped(box, f"Folder: {folder}{size}", icon="FILE_FOLDER")
+    _draw_buttons(box)
+
+
+def _draw_buttons(layout: bpy.types.UILayout) -> None:
+    column = layout.column(align=True)
+    if session.engine.state != "ready":
+        _draw_offline(column)
+    row = column.row(align=True)
+    install = row.row(align=True)
+    install.enabled = bpy.app.online_access
+    texts = {"ready": "Install Again", "outdated": "Update"}
+    install.operator("threer.install_engine", text=texts.get(session.engine.state, "Install"), icon="IMPORT")
+    row.operator("threer.install_engine_wheels", text="From Folder...", icon="FILE_FOLDER")
+    row = column.row(align=True)
+    row.operator("threer.check_engine", icon="VIEWZOOM")
+    row.operator("threer.repair_engine", icon="FILE_REFRESH")
+    row.operator("threer.remove_engine", icon="TRASH")
+    row = column.row(align=True)
+    row.operator("threer.open_engine_folder", icon="FILEBROWSER")
+    row.operator("threer.open_log", icon="TEXT").is_install = True
+
+
+def _draw_offline(layout: bpy.types.UILayout) -> None:
     if not bpy.app.online_access:
         draw_wrapped(layout, "Blender is offline. Installing needs the network once.", icon="INTERNET_OFFLINE")
         layout.operator("extensions.userpref_allow_online", text="Allow Online Access", icon="INTERNET")
+
+
+def _big(layout: bpy.types.UILayout) -> bpy.types.UILayout:
     row = layout.row()
     row.scale_y = 1.4
     row.enabled = bpy.app.online_access
-    text = "Update Engine" if session.engine.state == "outdated" else "Install Engine"
-    row.operator("threer.install_engine", text=text, icon="IMPORT")
+    return row
 
 
-def _draw_progress(layout: bpy.types.UILayout, state: object) -> None:
-    layout.label(text="Installing the engine", icon="IMPORT")
+def _state_icon() -> str:
+    return {"ready": "CHECKMARK", "missing": "INFO"}.get(session.engine.state, "ERROR")
+
+
+def _draw_progress(layout: bpy.types.UILayout) -> None:
+    state: InstallState = session.installer.state
+    layout.label(text=session.installer.title, icon="IMPORT")
     draw_wrapped(layout, state.step)
     row = layout.row(align=True)
-    row.progress(factor=state.fraction, text=f"{state.fraction * 100:.0f} %")
+    row.progress(factor=state.fraction, text=progress_text(state))
     row.operator("threer.cancel_install", text="", icon="X")
+
+
+def progress_text(state: InstallState) -> str:
+    """What stands in the bar: percent, and megabytes where something is downloaded."""
+    percent = f"{state.fraction * 100:.0f} %"
+    if not state.total_bytes:
+        return percent
+    return f"{percent}   {state.done_bytes / 1e6:.0f} of {megabytes(state.total_bytes)}"
+
+
+def _draw_outcome(layout: bpy.types.UILayout) -> bool:
+    """How the last work on the engine ended; whether there is anything to say."""
+    work = session.installer
+    if work is None:
+        return False
+    state: InstallState = work.state
+    if state.status == "failed":
+        _draw_failure(layout, state.failure)
+    elif state.status == "cancelled":
+        layout.label(text=f"{work.title}: cancelled", icon="CANCEL")
+    elif state.text:
+        report = _report()
+        icon = "ERROR" if report is not None and not report.is_healthy else "CHECKMARK"
+        draw_wrapped(layout, state.text, icon=icon)
+    else:
+        return False
+    return True
+
+
+def _report() -> Report | None:
+    return getattr(session.installer, "report", None)
+
+
+def _draw_report(layout: bpy.types.UILayout) -> None:
+    report = _report()
+    for finding in report.findings if report is not None else ():
+        draw_wrapped(layout, f"{finding.name}: {finding.text}", icon=ICONS[finding.state])
+        if finding.hint:
+            draw_wrapped(layout, finding.hint, icon="BLANK1")
 
 
 def _draw_failure(layout: bpy.types.UILayout, failure: object) -> None:
@@ -56,6 +147,7 @@ def _draw_failure(layout: bpy.types.UILayout, failure: object) -> None:
     column.alert = True
     draw_wrapped(column, failure.message, icon="ERROR")
     draw_wrapped(layout, failure.hint, icon="BLANK1")
+    draw_wrapped(layout, f"Log: {session.installer.log}", icon="BLANK1")
     layout.operator("threer.open_log", icon="TEXT").is_install = True
 
 
@@ -74,9 +166,12 @@ class THREER_PT_engine(bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        draw_wrapped(layout, session.engine.text, icon="CHECKMARK")
+        if not _draw_outcome(layout):
+            draw_wrapped(layout, session.engine.text, icon="CHECKMARK")
         if not session.engine.is_own:
-            layout.operator("threer.install_engine", text="Install Again", icon="FILE_REFRESH")
+            row = layout.row(align=True)
+            row.operator("threer.check_engine", icon="VIEWZOOM")
+            row.operator("threer.repair_engine", icon="FILE_REFRESH")
         layout.operator("preferences.addon_show", text="Preferences", icon="PREFERENCES").module = PACKAGE
 
 

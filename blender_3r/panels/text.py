@@ -72,3 +72,8 @@ def count(number: int) -> str:
     if number >= 1_000_000:
         return f"{number / 1e6:.1f} million"
     return f"{number:,}".replace(",", " ")
+
+
+def megabytes(number: float) -> str:
+    """ "43 MB", "2.1 GB"."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import bpy
@@ -9,6 +10,7 @@ import extension
 import pytest
 
 from blender_3r import panels
+from blender_3r.client.doctor import Finding, Report
 from blender_3r.client.environment import Status
 from blender_3r.client.installer import InstallState
 from blender_3r.client.job import Failure, JobState
@@ -121,15 +123,20 @@ def test_nothing_is_installed():
 def test_installing(monkeypatch):
     session.engine = Status("missing", "The engine is not installed yet.")
     session.installer = SimpleNamespace(
-        state=InstallState("running", "Downloading pycolmap (21 MB)", 0.4), close=lambda: None
+        title="Installing the engine",
+        log="/x/install.log",
+        state=InstallState("running", "Downloading pycolmap (21.0 MB)", 0.4),
+        close=lambda: None,
     )
-    assert "Downloading pycolmap (21 MB) (0.40 40 %) [threer.cancel_install: ]" in drawn()
+    assert "Downloading pycolmap (21.0 MB) (0.40 40 %) [threer.cancel_install: ]" in drawn()
+    session.installer.state = replace(session.installer.state, done_bytes=43_000_000, total_bytes=124_400_000)
+    assert "(0.40 40 %   43 of 124 MB)" in drawn()
     session.installer.state = InstallState("failed", failure=Failure("The disk is full.", "Free some space."))
     shown = drawn()
-    assert "The disk is full. Free some space. [threer.open_log: Open Log]" in shown
+    assert "The disk is full. Free some space. Log: /x/install.log [threer.open_log: Open Log]" in shown
     assert "[threer.install_engine: Install Engine]" in shown
     session.installer.state = InstallState("cancelled")
-    assert "Installation cancelled" in drawn()
+    assert "Installing the engine: cancelled" in drawn()
 
 
 def test_no_footage_then_footage(threer):
@@ -231,11 +238,45 @@ def test_cancelled(job):
 
 
 def test_the_preferences_can_be_drawn():
+    assert {"<job_folder>", "<engine_folder>", "<engine_python>", "<profile>"} <= set(drawn_preferences())
+
+
+def drawn_preferences(profile="classic") -> list[str]:
     layout = Layout()
-    type(extension.preferences()).draw(
-        SimpleNamespace(layout=layout, bl_rna=type(extension.preferences()).bl_rna), bpy.context
+    kind = type(extension.preferences())
+    kind.draw(SimpleNamespace(layout=layout, bl_rna=kind.bl_rna, profile=profile), bpy.context)
+    return layout.lines
+
+
+def test_the_preferences_say_where_the_engine_is_and_how_large():
+    session.engine = Status("ready", "Classic engine in /x.", profile="classic", bytes=450_000_000)
+    extension.preferences().engine_folder = "/x"
+    session.engine = Status("ready", "Classic engine in /x.", profile="classic", bytes=450_000_000)
+    shown = " ".join(drawn_preferences())
+    assert "Classic engine in /x. Folder: /x, 450 MB" in shown
+    for button in ("install_engine_wheels", "check_engine", "repair_engine", "remove_engine", "open_engine_folder"):
+        assert f"[threer.{button}: " in shown
+    assert "PyTorch" not in shown
+    assert "PyTorch" in " ".join(drawn_preferences("full"))
+
+
+def test_what_check_found_is_listed():
+    findings = (
+        Finding("Packages", "bad", "The package numpy is damaged: it is not there."),
+        Finding("Package index", "warning", "It does not answer.", "Needed for repairs only."),
     )
-    assert {"<job_folder>", "<engine_folder>", "<engine_python>"} <= set(layout.lines)
+    report = Report(findings, 1)
+    state = InstallState("done", fraction=1.0, text=report.text)
+    session.installer = SimpleNamespace(title="", log="", state=state, report=report, close=lambda: None)
+    shown = " ".join(drawn_preferences())
+    assert "1 thing is wrong with the engine. Press Repair." in shown
+    assert "Packages: The package numpy is damaged: it is not there." in shown
+    assert "Package index: It does not answer. Needed for repairs only." in shown
+
+
+def test_a_repair_that_did_not_end():
+    session.engine = Status("broken", "A repair of the engine did not come to its end.")
+    assert "[threer.repair_engine: Repair Engine]" in drawn()
 
 
 def test_tooltips_and_names():
