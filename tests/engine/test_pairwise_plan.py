@@ -53,6 +53,13 @@ def test_every_pair_comes_beside_its_mirror_image():
     assert all(i != j for i, j in graph_pairs(4, "swin-5"))
 
 
+def test_pairs_of_a_retrieval_graph_are_counted_beforehand():
+    assert len(graph_pairs(40, "retrieval-10-3")) == 2 * (45 + 30 + 80)
+    assert len(graph_pairs(5, "retrieval")) == 20  # no more than there are
+    with pytest.raises(EngineError, match="retrieval-N-K"):
+        graph_pairs(5, "retrieval-a")
+
+
 @pytest.mark.parametrize(
     ("count", "kind", "graph"),
     [
@@ -91,13 +98,13 @@ def test_the_automatic_graph_becomes_smaller_instead():
     assert "swin-3-noncyclic" in pairs.warnings[0]
 
 
-def test_memory_of_matches_grows_with_images_and_not_with_pairs():
-    sparse = budget(40, None, "sparse")
-    assert sparse.needed(graph_pairs(40, "complete")) == sparse.needed(graph_pairs(40, "swin-1"))
+def test_matches_take_less_memory_than_maps():
+    sparse, dense, reference = (budget(40, None, alignment) for alignment in ("sparse", "global", "reference"))
+    every, few = graph_pairs(40, "complete"), graph_pairs(40, "swin-1")
     assert sparse.needed([], 40) == 2 * sparse.needed([], 20)
-    dense = budget(40, None)
-    assert dense.needed(graph_pairs(40, "complete")) > 10 * dense.needed(graph_pairs(40, "swin-1"))
-    assert budget(40, None, "reference").needed(graph_pairs(4, "complete")) > dense.needed(graph_pairs(4, "complete"))
+    assert sparse.needed(every) - sparse.needed(few) < (dense.needed(every) - dense.needed(few)) / 4
+    assert dense.needed(every) == pytest.approx(39 / 2 * dense.needed(few))
+    assert reference.needed(few) > 4 * dense.needed(few)
 
 
 def test_free_memory_is_known_and_limited_by_the_container(monkeypatch, tmp_path):

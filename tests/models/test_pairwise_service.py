@@ -19,11 +19,11 @@ import torch
 from blender_3r.engine import zoo
 from blender_3r.engine.errors import EngineError
 from blender_3r.engine.jobfolder import JobFolder
-from blender_3r.engine.methods.pairwise import inference, solve
+from blender_3r.engine.methods.pairwise import inference, similar, solve
 from blender_3r.engine.service.runner import run_job
 from blender_3r.engine.service.settings import make_request
 from blender_3r.engine.source import source_from_path
-from tests.models.support.tiny_weights import CONFIGS, write_checkpoint, write_records
+from tests.models.support.tiny_weights import CONFIGS, write_checkpoint, write_records, write_retrieval
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOT = ROOT / "demo" / "courtyard.mp4"
@@ -164,6 +164,29 @@ def test_a_checkpoint_of_ones_own(photos, tmp_path):
         run(photos, tmp_path / "other", model="dust3r-512-dpt", weights=str(path), image_size=64)
     with pytest.raises(EngineError, match="no weights at"):
         run(photos, tmp_path / "gone", weights=str(tmp_path / "gone.safetensors"))
+
+
+def test_pairs_of_images_that_look_alike(photos, tmp_path, monkeypatch):
+    with pytest.raises(EngineError, match="retrieval head") as caught:
+        run(photos, tmp_path / "job", model="tiny-mast3r", scene_graph="retrieval-2-2")
+    assert "models download mast3r-retrieval" in caught.value.hint
+    with pytest.raises(EngineError, match="MASt3R's encoder only"):
+        run(photos, tmp_path / "job", model="tiny-dust3r", scene_graph="retrieval-2-2")
+    write_retrieval(tmp_path / "records")
+    asked = []
+    collect = solve.collect_matches
+    monkeypatch.setattr(solve, "collect_matches", lambda *all_: (asked.append(all_[3]), collect(*all_)))
+    run(photos, tmp_path / "job", model="tiny-mast3r", scene_graph="retrieval-2-2")
+    check_views(tmp_path / "job", 4)
+    run(photos, tmp_path / "dense", model="tiny-mast3r", scene_graph="retrieval-2-2", alignment="reference")
+    check_views(tmp_path / "dense", 4)
+    run(photos, tmp_path / "all", model="tiny-mast3r", scene_graph="retrieval-4-0")
+    few, every = asked
+    assert {image for edge in few for image in edge} == set(range(4))
+    assert len(few) < len(every) == 12
+    monkeypatch.setattr(similar, "COMPLETE_UP_TO", 3)
+    run(photos, tmp_path / "auto", model="tiny-mast3r")
+    assert "scene graph retrieval-4-3" in (tmp_path / "auto" / "log.txt").read_text()
 
 
 def test_missing_weights_are_told_with_licence_size_and_way(photos, tmp_path):

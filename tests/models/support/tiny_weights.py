@@ -6,14 +6,24 @@ cameras can be had from that, whatever the picture.
 
 from __future__ import annotations
 
+import argparse
 import json
+import pickle
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from blender_3r.engine.models import build
 
+RETRIEVAL = """
+[[models]]
+id = "mast3r-retrieval"
+title = "Tiny retrieval"
+architecture = "retrieval"
+files = [{ path = "retrieval.pth" }, { path = "codebook.pkl", role = "codebook" }]
+"""
 FOCAL = 64.0
 _SHARED = {
     "enc_embed_dim": 16,
@@ -59,6 +69,18 @@ def write_checkpoint(path: Path, architecture: str, seed: int = 0) -> Path:
             state[f"{name}.bias"] = plane()
     save_file(state, path)
     return path
+
+
+def write_retrieval(folder: Path) -> None:
+    """A record of a retrieval head and codebook for the encoder of CONFIGS, in the place of the published one."""
+    width = _SHARED["enc_embed_dim"]
+    torch.manual_seed(1)
+    head = {"prewhiten.m": torch.zeros(1, width).double(), "prewhiten.p": torch.eye(width).double()}
+    torch.save({"model": head, "args": argparse.Namespace(nfeat=6)}, folder / "retrieval.pth")
+    centroids = np.random.default_rng(0).normal(size=(8, width)).astype(np.float32)
+    content = {"type": "Codebook", "params": {"size": 8}, "state": {"centroids": centroids}}
+    (folder / "codebook.pkl").write_bytes(pickle.dumps(content))
+    (folder / "retrieval.toml").write_text(RETRIEVAL, encoding="utf-8")
 
 
 def plane() -> torch.Tensor:

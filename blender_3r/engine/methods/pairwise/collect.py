@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import torch
 from torch import Tensor
@@ -63,8 +64,9 @@ def collect_pairs(maps: PairMaps, runner: PairRunner, encoded: EncodedImages, re
     """Predict the pairs that are missing."""
     missing = maps.missing
     edges = [maps.edges[index] for index in missing]
-    for batch in runner.decode(encoded, edges, report):
-        maps.add(batch, [missing[index] for index in batch.indices])
+    with closing(runner.decode(encoded, edges, report)) as batches:
+        for batch in batches:
+            maps.add(batch, [missing[index] for index in batch.indices])
 
 
 def collect_matches(
@@ -76,18 +78,19 @@ def collect_matches(
 ) -> None:
     """Predict and match pairs, of which only matches are kept. edges: every pair in both directions, side by side."""
     single: dict[tuple[int, int], tuple[ViewPrediction, ViewPrediction]] = {}
-    for batch in runner.decode(encoded, edges, report):
-        for k, index in enumerate(batch.indices):
-            i, j = edges[index]
-            views = _entry(batch.first, k), _entry(batch.second, k)
-            mirrored = single.pop((j, i), None)
-            if mirrored is None:
-                single[i, j] = views
-            elif i < j:
-                collector.add_pair(i, j, views, mirrored)
-            else:
-                collector.add_pair(j, i, mirrored, views)
-            runner.check_cancelled()
+    with closing(runner.decode(encoded, edges, report)) as batches:
+        for batch in batches:
+            for k, index in enumerate(batch.indices):
+                i, j = edges[index]
+                views = _entry(batch.first, k), _entry(batch.second, k)
+                mirrored = single.pop((j, i), None)
+                if mirrored is None:
+                    single[i, j] = views
+                elif i < j:
+                    collector.add_pair(i, j, views, mirrored)
+                else:
+                    collector.add_pair(j, i, mirrored, views)
+                runner.check_cancelled()
 
 
 def _entry(view: ViewPrediction, index: int) -> ViewPrediction:

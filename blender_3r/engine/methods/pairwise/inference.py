@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -90,8 +90,8 @@ class PairRunner:
 
     device: where the predictor lies. precision: a name in PRECISIONS; the heads compute in float32 whatever it is.
     batch: pairs decoded at once; None begins with one and grows to what the memory holds. memory_limit: bytes of the
-    device's memory that may be used, None = what is free. check_cancelled raises to stop; it is called before every
-    layer, and between batches.
+    device's memory that may be used, None = what is free. check_cancelled raises to stop; it is called between batches,
+    and on a processor before every layer.
     """
 
     predictor: Predictor
@@ -115,17 +115,18 @@ class PairRunner:
         found = EncodedImages([])
         place: torch.device | None = None
         size = 1 if self.device.type == "cpu" else ENCODER_BATCH
-        for group in _runs_of_equal_shape(images, size):
-            for tokens in self._encode_group(group):
-                place = place or self._place_of_tokens(tokens, total)
-                moved = tokens._replace(tokens=tokens.tokens.to(place), positions=tokens.positions.to(place))
-                found.images.append(moved)
-            report(len(found.images), total)
+        with self._cancellable():
+            for group in _runs_of_equal_shape(images, size):
+                for tokens in self._encode_group(group):
+                    place = place or self._place_of_tokens(tokens, total)
+                    moved = tokens._replace(tokens=tokens.tokens.to(place), positions=tokens.positions.to(place))
+                    found.images.append(moved)
+                report(len(found.images), total)
         return found
 
     def decode(
         self, encoded: EncodedImages, edges: Sequence[tuple[int, int]], report: Report = lambda d, t: None
-    ) -> Iterator[DecodedPairs]:
+    ) -> Generator[DecodedPairs, None, None]:
         """Every directed pair (i, j) through decoder and heads, in batches of equal grid shapes.
 
         Batches come about in the order of edges: a pair and its mirror image stay near each other where they are
@@ -134,21 +135,22 @@ class PairRunner:
         """
         waiting = _by_shape(encoded, edges)
         done = 0
-        while waiting:
-            key = min(waiting, key=lambda shapes: waiting[shapes][0])
-            indices = [waiting[key].popleft() for _ in range(min(self._batch_size(), len(waiting[key])))]
-            self.check_cancelled()
-            result = self._fitting(lambda chosen=indices: self._decode(encoded, edges, chosen))
-            if result is None:
-                waiting[key].extendleft(reversed(indices))
-                self._back_off(len(indices), encoded)
-                continue
-            if not waiting[key]:
-                del waiting[key]
-            done += len(indices)
-            yield DecodedPairs(indices, *result)
-            del result  # before the next batch is computed
-            report(done, len(edges))
+        with self._cancellable():
+            while waiting:
+                key = min(waiting, key=lambda shapes: waiting[shapes][0])
+                indices = [waiting[key].popleft() for _ in range(min(self._batch_size(), len(waiting[key])))]
+                self.check_cancelled()
+                result = self._fitting(lambda chosen=indices: self._decode(encoded, edges, chosen))
+                if result is None:
+                    waiting[key].extendleft(reversed(indices))
+                    self._back_off(len(indices), encoded)
+                    continue
+                if not waiting[key]:
+                    del waiting[key]
+                done += len(indices)
+                yield DecodedPairs(indices, *result)
+                del result  # before the next batch is computed
+                report(done, len(edges))
 
     # -- inside
 
@@ -188,10 +190,23 @@ class PairRunner:
         dtype = PRECISIONS[self.precision]
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
-            stack.enter_context(_cancellable(self.predictor, self.check_cancelled))
             if dtype != torch.float32:
                 stack.enter_context(torch.autocast(self.device.type, dtype))
             return network(*inputs)
+
+    @contextmanager
+    def _cancellable(self) -> Iterator[None]:
+        """On a processor, where one pair takes seconds, ask before every layer whether to go on."""
+        is_slow = self.device.type == "cpu" and isinstance(self.predictor, nn.Module)
+        modules = self.predictor.modules() if is_slow else ()
+        handles = [
+            module.register_forward_pre_hook(lambda module, inputs: self.check_cancelled()) for module in modules
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _fitting(self, compute: Callable[[], Value]) -> Value | None:
         """The result, or None when memory ran out; what the failed attempt held is free again then."""
@@ -276,18 +291,6 @@ def is_memory_error(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return any(words in text for words in _NO_MEMORY)
-
-
-@contextmanager
-def _cancellable(predictor: Predictor, check: Callable[[], None]) -> Iterator[None]:
-    """Call check before every layer: on a CPU one pair takes seconds."""
-    modules = predictor.modules() if isinstance(predictor, nn.Module) else ()
-    handles = [module.register_forward_pre_hook(lambda module, inputs: check()) for module in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -11,6 +11,7 @@ import torch
 
 from ... import zoo
 from ...errors import EngineError
+from ...models import prepare_for_inference
 from .estimate import in_gigabytes
 from .inference import Predictor
 from .options import Options
@@ -82,10 +83,11 @@ def loaded(model: Model, device: torch.device, check_cancelled: Callable[[], Non
     Raises what the zoo raises: EngineError for weights that are damaged or do not fit.
     """
     if model.file is not None:
-        yield zoo.load_model_file(model.file, model.record.architecture, zoo.config_beside(model.file), device)
+        config = zoo.config_beside(model.file)
+        yield prepare_for_inference(zoo.load_model_file(model.file, model.record.architecture, config, device))
         return
     with zoo.shared_cache().use(model.record, device, watch=lambda done, total: check_cancelled()) as network:
-        yield network
+        yield prepare_for_inference(network)
 
 
 def make_room(needed: int, device: torch.device) -> None:

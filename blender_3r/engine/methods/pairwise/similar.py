@@ -7,19 +7,14 @@ from collections.abc import Callable
 import torch
 
 from ... import zoo
+from ...errors import EngineError
 from .estimate import COMPLETE_UP_TO
 from .inference import EncodedImages
 from .network import Model, refuse_missing
-from .pairs import Edge, both_ways
-from .retrieval import parse_scene_graph, scene_graph_pairs, similarity_matrix
+from .pairs import RETRIEVAL, RETRIEVED, Edge, both_ways
+from .retrieval import scene_graph_pairs, similarity_matrix
 
 RETRIEVAL_MODEL = "mast3r-retrieval"
-_KEY_IMAGES, _NEIGHBOURS = 20, 10
-
-
-def is_retrieval(graph: str) -> bool:
-    """Whether the pairs of this scene graph are chosen by what the images show."""
-    return graph.split("-")[0] == "retrieval"
 
 
 def automatic_retrieval(model: Model, count: int, kind: str) -> str | None:
@@ -28,19 +23,26 @@ def automatic_retrieval(model: Model, count: int, kind: str) -> str | None:
         return None
     if not zoo.is_downloaded(zoo.find_record(RETRIEVAL_MODEL)):
         return None
-    return f"retrieval-{min(_KEY_IMAGES, count)}-{min(_NEIGHBOURS, count - 1)}"
+    keys, neighbours = RETRIEVED
+    return f"{RETRIEVAL}-{min(keys, count)}-{min(neighbours, count - 1)}"
+
+
+def refuse_retrieval(model: Model) -> None:
+    """Raise EngineError where pairs cannot be retrieved: "usage" for a model whose encoder the retrieval head does not
+    know, "machine" when the retrieval weights are not on this machine.
+    """
+    if not model.has_descriptors:
+        raise EngineError(
+            "usage", "Images are retrieved with MASt3R's encoder only.", "Choose a MASt3R model or another scene graph."
+        )
+    refuse_missing(zoo.find_record(RETRIEVAL_MODEL))
 
 
 def similar_pairs(
     encoded: EncodedImages, graph: str, device: torch.device, check_cancelled: Callable[[], None]
 ) -> list[Edge]:
-    """Directed pairs, mirrored ones side by side, of a graph "retrieval-Na-k".
-
-    Raises EngineError: "usage" for another form, "machine" when the retrieval weights are not here.
-    """
-    parse_scene_graph(graph, len(encoded.images))
+    """Directed pairs, mirrored ones side by side, of a graph "retrieval-Na-k"; see refuse_retrieval()."""
     record = zoo.find_record(RETRIEVAL_MODEL)
-    refuse_missing(record)
     head = zoo.load_model(record, device)
     codebook = zoo.load_codebook(record)
     features = []

@@ -21,12 +21,12 @@ from .inference import EncodedImages, PairRunner, choose_device, choose_precisio
 from .metric import metric_scale, scaled
 from .network import choose_model, loaded, make_room
 from .options import MIN_CONFIDENCE, Options
-from .pairs import Pairs, choose_pairs, graph_pairs
+from .pairs import Pairs, choose_pairs, graph_pairs, is_retrieval
 from .pictures import SQUARE_SIZE
 from .predictions import PairPredictions
 from .reading import KnownCameras, Pictures, known_cameras
 from .results import UNBELIEVABLE, Solved, believable, no_camera
-from .similar import automatic_retrieval, is_retrieval, similar_pairs
+from .similar import automatic_retrieval, refuse_retrieval, similar_pairs
 from .sparse.collector import SparseCollector
 from .sparse.optimise import SparseSettings
 from .stages import ALIGNING, ENCODING, LOADING, PREDICTING, READING, VIEWS, Stages
@@ -143,15 +143,16 @@ class _Solve:
     # -- all pixels of all pairs
 
     def _dense(self, known: KnownCameras) -> tuple[Scene, Sequence[str]]:
-        pairs = self._plan()
-        size = pair_map_bytes(self.sizes, pairs.edges)
-        store = PairStore(self.context.job, size, self.device.type == "cpu", self.context.log)
-        maps = PairMaps(self.sizes, pairs.edges, self._place_of_maps(pairs), store)
-        self.context.log(f"scene graph {pairs.graph}: {len(pairs.edges)} pairs, {len(maps.missing)} to predict")
-        if maps.missing:
+        pairs = self._plan(self.options.scene_graph)
+        maps = None if is_retrieval(pairs.graph) else self._maps(pairs)
+        if maps is None or maps.missing:
             with self._network() as runner:
-                counted = self.stages.counted("Predicting pairs", PREDICTING, ALIGNING)
-                collect_pairs(maps, runner, self._encode(runner), counted)
+                encoded = self._encode(runner)
+                if maps is None:
+                    pairs = self._retrieved(pairs, encoded)
+                    maps = self._maps(pairs)
+                collect_pairs(maps, runner, encoded, self.stages.counted("Predicting pairs", PREDICTING, ALIGNING))
+                del encoded
         make_room(Budget(self.sizes, self.alignment, None, graph_pairs).needed(pairs.edges), self.device)
         predictions = maps.predictions()
         settings = AlignSettings(
@@ -191,12 +192,11 @@ class _Solve:
         graph = self.options.scene_graph
         if graph == "auto":
             graph = automatic_retrieval(self.model, len(self.used), self.frames.kind) or graph
-        pairs = None if is_retrieval(graph) else self._plan()
+        pairs = self._plan(graph)
         collector = SparseCollector(self.sizes, [self.pictures.get(frame).color for frame in self.used])
         with self._network() as runner:
             encoded = self._encode(runner)
-            if pairs is None:
-                pairs = Pairs(graph, similar_pairs(encoded, graph, self.device, self.context.check_cancelled))
+            pairs = self._retrieved(pairs, encoded)
             self.context.log(f"scene graph {pairs.graph}: {len(pairs.edges)} pairs")
             counted = self.stages.counted("Predicting and matching pairs", PREDICTING, ALIGNING)
             collect_matches(collector, runner, encoded, pairs.edges, counted)
@@ -217,12 +217,14 @@ class _Solve:
 
     # -- shared by both
 
-    def _plan(self) -> Pairs:
+    def _plan(self, graph: str) -> Pairs:
         """The pairs to predict; refuses what does not fit, before anything is loaded."""
+        if is_retrieval(graph):
+            refuse_retrieval(self.model)
         limit, free = self.options.memory_limit, self._free_places()
         available = limit if limit is not None else (max(free.values()) if free else None)
         budget = Budget(self.sizes, self.alignment, available, graph_pairs)
-        return choose_pairs(self.options.scene_graph, self.frames.kind, budget)
+        return choose_pairs(graph, self.frames.kind, budget)
 
     def _free_places(self) -> dict[str, int]:
         """Usable bytes of the device, the network on it, and of main memory, as far as they are known."""
@@ -233,6 +235,21 @@ class _Solve:
                 taken = self.model.record.memory_bytes if device == self.device else 0
                 free[device.type] = max(0, int(USABLE * found) - taken)
         return free
+
+    def _retrieved(self, pairs: Pairs, encoded: EncodedImages) -> Pairs:
+        """The pairs of a retrieval graph, now that the images are encoded; others as they are."""
+        if not is_retrieval(pairs.graph) or len(self.used) == 1:
+            return pairs
+        edges = similar_pairs(encoded, pairs.graph, self.device, self.context.check_cancelled)
+        return replace(pairs, edges=edges)
+
+    def _maps(self, pairs: Pairs) -> PairMaps:
+        """Room for the maps of all pairs, with those of an earlier run."""
+        size = pair_map_bytes(self.sizes, pairs.edges)
+        store = PairStore(self.context.job, size, self.device.type == "cpu", self.context.log)
+        maps = PairMaps(self.sizes, pairs.edges, self._place_of_maps(pairs), store)
+        self.context.log(f"scene graph {pairs.graph}: {len(pairs.edges)} pairs, {len(maps.missing)} to predict")
+        return maps
 
     def _place_of_maps(self, pairs: Pairs) -> torch.device:
         """The device where pair maps and alignment fit, else main memory."""
