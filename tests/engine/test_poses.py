@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from blender_3r.engine.geometry.poses import move_points, poses_from_encoding
+from blender_3r.engine.geometry.poses import move_points, poses_from_encoding, relative_encodings
 from blender_3r.engine.geometry.quaternions import conjugate_quaternion, multiply_quaternions, rotation_from_quaternion
 from blender_3r.engine.geometry.rays import ray_map
 from blender_3r.engine.geometry.rotations import rotation_from_vector
@@ -58,3 +58,11 @@ def test_a_rigid_fit_keeps_the_scale():
     assert fitted.scale == 1
     np.testing.assert_allclose(fitted.rotation, rotation, atol=1e-12)
     np.testing.assert_allclose(fitted.apply(source).mean(axis=0), target.mean(axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("order", ["wxyz", "xyzw"])
+def test_relative_poses_undo_the_reference(order):
+    encodings = np.random.default_rng(2).normal(size=(4, 7))
+    poses = poses_from_encoding(encodings, order)
+    relative = poses_from_encoding(relative_encodings(encodings, encodings[1], order), order)
+    np.testing.assert_allclose(relative, np.linalg.inv(poses[1]) @ poses, atol=1e-12)

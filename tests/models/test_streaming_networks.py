@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from blender_3r.engine.errors import EngineError
-from blender_3r.engine.methods.streaming.pictures import plan_cut, prepare_covering
+from blender_3r.engine.methods.streaming.pictures import plan_cut, prepare_covering, prepare_for_wint3r
 from blender_3r.engine.models import ARCHITECTURES, build
 from blender_3r.engine.models.cut3r import Cut3r, alignment_edges, alignment_sequences, state_positions
 from blender_3r.engine.models.layers.rope import apply_rope, rope_tables_in_space
@@ -13,6 +13,8 @@ from blender_3r.engine.models.point3r import Point3r
 from blender_3r.engine.models.point3r_memory import Pointers, append, merge
 from blender_3r.engine.models.spann3r import Spann3r, Spann3rStream, run_unordered
 from blender_3r.engine.models.spann3r_memory import MemoryLimits, SpatialMemory
+from blender_3r.engine.models.wint3r import WinT3r
+from blender_3r.engine.models.wint3r_stream import WinT3rStream, plan_windows, slots_of_views
 
 TINY = {
     "enc_embed_dim": 32,
@@ -29,6 +31,11 @@ TINY = {
     "state_size": 7,
     "state_dec_num_heads": 4,
     "memory_dec_num_heads": 4,
+    "head_dim_proj": 12,
+    "head_dim_upsample": (64, 32),
+    "head_num_res_blocks": 1,
+    "cam_trunk_depth": 2,
+    "cam_num_heads": 4,
     "value_depth": 2,
     "value_num_heads": 4,
 }
@@ -47,7 +54,7 @@ def assert_same(ours, theirs):
 
 @pytest.mark.parametrize(
     ("architecture", "changes"),
-    [("cut3r", {}), ("cut3r", {"head_type": "linear"}), ("spann3r", {}), ("point3r", {})],
+    [("cut3r", {}), ("cut3r", {"head_type": "linear"}), ("spann3r", {}), ("point3r", {}), ("wint3r", {})],
 )
 def test_the_published_sizes_are_told_by_the_shapes_of_the_weights(architecture, changes):
     chosen = ARCHITECTURES[architecture]
@@ -362,6 +369,102 @@ def test_a_place_in_space_turns_all_channels_and_what_has_none_stays():
     assert (turned[:, :, 1] != tokens[:, :, 1]).all()
 
 
+class TestWinT3r:
+    @pytest.fixture
+    def network(self):
+        torch.manual_seed(3)
+        network = build("wint3r", TINY)
+        torch.nn.init.normal_(network.cam_head.empty_pose_tokens)
+        return network
+
+    @torch.no_grad()
+    def test_a_batch_gives_what_its_members_give(self, network):
+        views = [network.encode(images(2, seed=i)) for i in range(4)]
+        together = network.window(views, network.start(2))
+        for member in range(2):
+            alone = network.window([view.split()[member] for view in views], network.start())
+            assert_same([part[member : member + 1] for part in together], alone)
+
+    @torch.no_grad()
+    def test_later_windows_do_not_change_poses(self, network):
+        pool = torch.randn(1, 12, 32)
+        every = network.cameras(pool)
+        torch.testing.assert_close(every[:, :, :8], network.cameras(pool[:, :8]))
+        other = torch.cat([pool[:, :8], torch.randn(1, 4, 32)], dim=1)
+        assert not torch.allclose(every[-1, :, 8:], network.cameras(other)[-1, :, 8:])
+        other = torch.cat([torch.randn(1, 4, 32), pool[:, 4:]], dim=1)
+        assert not torch.allclose(every[-1, :, 8:], network.cameras(other)[-1, :, 8:])
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 9])
+    @torch.no_grad()
+    def test_a_stream_has_the_planned_windows_as_soon_as_it_can(self, network, count):
+        stream = WinT3rStream(network)
+        found = []
+        for i in range(count):
+            result = stream.push(network.encode(images(1, seed=i)))
+            if result is not None:
+                assert result.views[-1] == i
+                found.append(result)
+        last = stream.finish()
+        found += [] if last is None else [last]
+        windows = plan_windows(count)
+        assert [result.views for result in found] == windows
+        improved = [view for result in found for view, better in zip(result.views, result.improves) if better]
+        assert set(improved) == set(range(count))
+        assert stream.state.pool.shape[1] == 4 * len(windows)
+        assert len(stream.state.waiting) <= 4
+        assert len(stream.state.surest) <= 2
+
+    @torch.no_grad()
+    def test_a_stream_goes_on_from_a_kept_state(self, network):
+        views = [network.encode(images(1, seed=i)) for i in range(6)]
+        whole, first = WinT3rStream(network), WinT3rStream(network)
+        expected = [whole.push(view) for view in views][-1]
+        for view in views[:4]:
+            first.push(view)
+        second = WinT3rStream(network, first.state)
+        second.push(views[4])
+        result = second.push(views[5])
+        assert_same(result[1:4], expected[1:4])
+        assert (result.views, result.improves) == (expected.views, expected.improves)
+
+    def test_what_does_not_go_together_is_refused(self, network):
+        stream = WinT3rStream(network)
+        assert stream.finish() is None
+        stream.push(network.encode(images(1)))
+        with pytest.raises(ValueError, match="one size"):
+            stream.push(network.encode(images(1, 48, 48)))
+        with pytest.raises(ValueError, match="view by view"):
+            stream.push(network.encode(images(2)))
+        with pytest.raises(ValueError, match="30 x 32"):
+            network.encode(torch.zeros(1, 3, 32, 30))
+        views = [network.encode(images(1)), network.encode(images(1, 48, 48))]
+        with pytest.raises(ValueError, match="one size"):
+            network.window(views, network.start())
+        with pytest.raises(ValueError, match="rounding"):
+            build("wint3r", {**TINY, "encoder_half": "quarter"}).encode(images(1))
+
+    @torch.no_grad()
+    def test_heads_stay_in_float32_under_autocast(self, network):
+        views = [network.encode(images(1, seed=i)) for i in range(4)]
+        exact = network.window(views, network.start())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = network.window(views, network.start())
+            poses = network.cameras(rough.camera_tokens)
+        assert rough.points.dtype == rough.confidence.dtype == poses.dtype == torch.float32
+        assert (exact.points - rough.points).abs().max() < 0.1 * exact.points.abs().max()
+
+    def test_a_prefix_of_all_names_is_taken_away(self, network):
+        state = {f"module.{name}": value for name, value in network.state_dict().items()}
+        assert set(WinT3r.adapt_state_dict(state)) == set(network.state_dict())
+
+
+def test_windows_overlap_by_half_and_the_last_is_filled():
+    assert plan_windows(7, 4) == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 6]]
+    assert plan_windows(7, 6) == [[0, 1, 2, 3, 4, 5], [3, 4, 5, 6, 6, 6]]
+    assert slots_of_views(plan_windows(5, 4)) == [[0], [1], [2, 4], [3, 5], [6, 7]]
+
+
 class TestPictures:
     def test_a_cut_covers_and_its_camera_sees_the_same(self):
         image = np.zeros((61, 97, 3), dtype=np.uint8)
@@ -381,3 +484,14 @@ class TestPictures:
     def test_a_frame_of_one_column_is_refused(self):
         with pytest.raises(EngineError, match="1 x 50"):
             plan_cut(1, 50, (224, 224))
+
+    def test_what_a_known_shape_lacks_is_black(self):
+        panorama = np.full((100, 400, 3), 200, dtype=np.uint8)
+        picture = prepare_for_wint3r(panorama)
+        assert picture.size == (224, 512)
+        assert picture.color[:40].max() == 0
+        assert (picture.color[112] == 200).all()
+        assert picture.tensor[0, 0, 0] == pytest.approx(-0.485 / 0.229)
+        assert picture.to_whole(np.ones(picture.size)).shape == (128, 512)
+        assert prepare_for_wint3r(panorama.transpose(1, 0, 2)).size == (512, 224)
+        assert prepare_for_wint3r(panorama[:, :100]).size == (384, 512)

@@ -16,6 +16,7 @@ from .checking import Fixture, Result
 CHECKERS = (
     "croco",
     "dust3r",
+    "wint3r",
     "cut3r",
     "spann3r",
     "point3r",

@@ -39,6 +39,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "dust3r": Architecture("dust3r", "Dust3rConfig", "Dust3r"),
     "spann3r": Architecture("spann3r", "Spann3rConfig", "Spann3r"),
     "point3r": Architecture("point3r", "Point3rConfig", "Point3r"),
+    "wint3r": Architecture("wint3r", "WinT3rConfig", "WinT3r"),
     "mast3r": Architecture("mast3r", "Mast3rConfig", "Mast3r"),
     "pi3": Architecture("pi3", "Pi3Config", "Pi3"),
     "pi3x": Architecture("pi3x", "Pi3XConfig", "Pi3X"),

@@ -19,7 +19,7 @@ from .layers.blocks import DecoderBlock, EncoderBlock
 from .layers.patches import PatchEmbed
 from .layers.rope import rope_tables
 from .outputs import StreamPrediction
-from .recurrent import ENCODER_ROUNDING, HEAD_MLP_RATIO, PoseMemory, RecurrentConfig, RecurrentHead, recurrent_sizes
+from .recurrent import ENCODER_HALF, HEAD_MLP_RATIO, PoseMemory, RecurrentConfig, RecurrentHead, recurrent_sizes
 
 RAY_CHANNELS = 6  # origin and direction
 
@@ -98,7 +98,7 @@ class Cut3r(nn.Module):
     def encode(self, images: Tensor) -> Encoded:
         """images: (B, 3, H, W) RGB in -1..1. Raises ValueError for sides that are no multiples of the patch."""
         return encode_grid(
-            images, self.patch_embed, self.enc_blocks, self.enc_norm, self.config.rope_base, ENCODER_ROUNDING
+            images, self.patch_embed, self.enc_blocks, self.enc_norm, self.config.rope_base, ENCODER_HALF
         )
 
     def encode_rays(self, rays: Tensor) -> Encoded:

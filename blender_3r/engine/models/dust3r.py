@@ -129,15 +129,15 @@ def encode_grid(
     blocks: nn.ModuleList,
     norm: nn.Module,
     rope_base: float,
-    rounding: torch.dtype | None = None,
+    half: str = "",
 ) -> Encoded:
-    """Maps (B, c, H, W), such as images, through an encoder of patches. rounding: see RopeTables. Raises ValueError for
+    """Maps (B, c, H, W), such as images, through an encoder of patches. half: see RopeTables. Raises ValueError for
     sizes that do not divide into patches.
     """
     tokens = patch_embed(maps)
     grid = (maps.shape[-2] // patch_embed.patch_size, maps.shape[-1] // patch_embed.patch_size)
     positions = grid_positions(len(maps), *grid, maps.device)
-    rope = rope_tables(positions, tokens.shape[-1] // blocks[0].attn.heads, rope_base)._replace(rounding=rounding)
+    rope = rope_tables(positions, tokens.shape[-1] // blocks[0].attn.heads, rope_base, half)
     for block in blocks:
         tokens = block(tokens, rope)
     return Encoded(norm(tokens), positions, grid)

@@ -20,7 +20,7 @@ from .layers.patches import PatchEmbed
 from .layers.rope import rope_tables_in_space
 from .outputs import StreamPrediction
 from .point3r_memory import Pointers, append, merge
-from .recurrent import ENCODER_ROUNDING, PoseMemory, RecurrentConfig, RecurrentHead, recurrent_sizes
+from .recurrent import ENCODER_HALF, PoseMemory, RecurrentConfig, RecurrentHead, recurrent_sizes
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Point3r(nn.Module):
     def encode(self, images: Tensor) -> Encoded:
         """images: (B, 3, H, W) RGB in -1..1. Raises ValueError for sides that are no multiples of the patch."""
         layers = (self.patch_embed, self.enc_blocks, self.enc_norm)
-        return encode_grid(images, *layers, self.config.rope_base, ENCODER_ROUNDING)
+        return encode_grid(images, *layers, self.config.rope_base, ENCODER_HALF)
 
     def start(self) -> Point3rState:
         """The state before the first view."""

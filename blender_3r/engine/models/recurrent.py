@@ -27,8 +27,8 @@ POSE_NUMBERS = 7  # translation and quaternion
 REFINING_BLOCKS = 2  # of the tokens that the world's points are read from
 HEAD_MLP_RATIO = 4  # of every block and MLP behind the decoder
 COLOR_MARGIN = 1e-6
-# Of the image encoder's queries and keys, whatever the rest is in: the published models have it so.
-ENCODER_ROUNDING = torch.float16
+# Half precision in the image encoder's rotary embedding; see RopeTables.
+ENCODER_HALF = "input"
 
 
 @dataclass(frozen=True)

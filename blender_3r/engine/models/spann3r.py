@@ -122,14 +122,14 @@ class Spann3r(nn.Module):
 class Spann3rStream:
     """A sequence frame by frame, in order. A frame's result is there when the next frame is, the last one's with it.
 
-    Keeps the memory, the tokens of the newest frame and its query.
+    memory, newest (the newest frame, encoded) and query (with which it will be looked up) are all that is kept.
     """
 
     def __init__(self, network: Spann3r) -> None:
         self.network = network
         self.memory = network.start()
-        self._newest: Encoded | None = None
-        self._query: Tensor | None = None
+        self.newest: Encoded | None = None
+        self.query: Tensor | None = None
 
     def push(self, view: Encoded) -> PairStep | None:
         """The next frame, encoded, one at a time. Returns the step of the frame before and this one: its `first` is
@@ -139,15 +139,15 @@ class Spann3rStream:
         """
         if len(view.tokens) != 1:
             raise ValueError("a sequence goes frame by frame")
-        before, self._newest = self._newest, view
+        before, self.newest = self.newest, view
         if before is None:
             return None
         if before.grid != view.grid:
             raise ValueError("frames of a sequence have one size")
-        fused = before if self._query is None else self.network.look_up(before, self._query, self.memory)
+        fused = before if self.query is None else self.network.look_up(before, self.query, self.memory)
         step = self.network.step(before, fused, view)
         self.memory.add(step.keys[0], step.values[0])
-        self._query = step.next_query
+        self.query = step.next_query
         return step
 
 

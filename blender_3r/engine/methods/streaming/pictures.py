@@ -1,4 +1,4 @@
-"""Frames to what Spann3R reads. CUT3R and Point3R read what DUSt3R does: see methods/pairwise/pictures.py."""
+"""Frames to what Spann3R and WinT3R read. CUT3R and Point3R read what DUSt3R does: see ..pairwise.pictures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ import numpy as np
 from PIL import Image
 
 from ...errors import EngineError
+from ..multiview.pictures import UnitPicture
 from ..pairwise.pictures import Picture
 
 PORTRAIT_RATIO = 1.1  # a frame that much higher than wide is cut upright
 MARGIN = 1e-8  # of the scale, so that rounding never leaves a side too short
+LONG_SIDE = 512
+SHORT_SIDES = (384, 336, 288, 256, 224)  # of WinT3R's pictures
+SHAPE_TOLERANCE = 1e-3
+IMAGE_MEAN = np.array((0.485, 0.456, 0.406), dtype=np.float32)
+IMAGE_STD = np.array((0.229, 0.224, 0.225), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -66,3 +72,37 @@ def prepare_covering(image: np.ndarray, size: tuple[int, int] = (224, 224)) -> P
     kept = Image.fromarray(image[: cut.kept[1], : cut.kept[0]])
     whole = np.array(kept.resize(cut.scaled, Image.Resampling.LANCZOS))
     return Picture(cut.kept[::-1], whole, cut.size[::-1], cut.offset)
+
+
+@dataclass(frozen=True)
+class NormalisedPicture(UnitPicture):
+    """A picture with ImageNet's normalisation, black where it reaches over the scaled frame's edges."""
+
+    @property
+    def color(self) -> np.ndarray:
+        """(h, w, 3) uint8 RGB: the network's picture."""
+        return self.from_whole(self.whole)
+
+    @property
+    def tensor(self) -> np.ndarray:
+        """(3, h, w) float32: the network's input."""
+        unit = self.color.astype(np.float32) / np.float32(255)
+        normalised = (unit - IMAGE_MEAN) / IMAGE_STD
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+
+def prepare_for_wint3r(image: np.ndarray) -> NormalisedPicture:
+    """A frame (H, W, 3) uint8 RGB with its long side scaled to 512, cut from the middle to the nearest shape that the
+    network knows; what is missing is black. Source: WinT3R, specification section 2.
+    """
+    height, width = image.shape[:2]
+    longest = max(width, height)
+    target = tuple(max(1, round(side * LONG_SIDE / longest)) for side in (width, height))
+    smooth = Image.Resampling.LANCZOS if longest > LONG_SIDE else Image.Resampling.BICUBIC
+    whole = np.array(Image.fromarray(image).resize(target, smooth))
+    aspect = max(target) / min(target)
+    fitting = (short for short in SHORT_SIDES if LONG_SIDE / short > aspect - SHAPE_TOLERANCE)
+    short = next(fitting, SHORT_SIDES[-1])
+    cut = (LONG_SIDE, short) if target[0] >= target[1] else (short, LONG_SIDE)
+    offset = (target[0] // 2 - cut[0] // 2, target[1] // 2 - cut[1] // 2)
+    return NormalisedPicture((height, width), whole, (cut[1], cut[0]), offset)

@@ -9,33 +9,40 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+HALVES = ("", "input", "kernel", "table")
+
 
 class RopeTables(NamedTuple):
     """cos, sin: (B, 1, N, d) float32, one row per token; made once for all layers that share positions.
 
-    pieces: widths of the groups of channels that turn with one coordinate each. rounding: some models were trained with
-    queries and keys rounded to half precision before they are turned.
+    pieces: widths of the groups of channels that turn with one coordinate each. half: what is rounded to half
+    precision, as some published models do whatever the rest is in: "" nothing; "input" queries and keys before they
+    are turned; "kernel" these and the result; "table" these and the angles (cos and sin are float16 then).
     """
 
     cos: Tensor
     sin: Tensor
     pieces: tuple[int, ...]
-    rounding: torch.dtype | None = None
+    half: str = ""
 
 
-def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0) -> RopeTables:
-    """Tables for integer positions (B, N, 2) in the order (y, x).
+def rope_tables(positions: Tensor, head_dim: int, base: float = 100.0, half: str = "") -> RopeTables:
+    """Tables for integer positions (B, N, 2) in the order (y, x). half: see RopeTables.
 
-    Channels [0, d/2) of a head turn with y, [d/2, d) with x; within each half of size D, channel k is paired with
-    k + D/2 and turns by position * base^(-2k/D). Raises ValueError unless head_dim is a multiple of 4.
+    Channels [0, d/2) of a head turn with y, [d/2, d) with x; within each part of size D, channel k is paired with
+    k + D/2 and turns by position * base^(-2k/D). Raises ValueError unless head_dim is a multiple of 4, and for an
+    unknown half.
     """
     if head_dim % 4:
         raise ValueError(f"head width {head_dim} is not a multiple of 4")
-    half = head_dim // 2
-    exponents = torch.arange(0, half, 2, device=positions.device, dtype=torch.float32) / half
+    if half not in HALVES:
+        raise ValueError(f"unknown rounding {half!r}")
+    part = head_dim // 2
+    exponents = torch.arange(0, part, 2, device=positions.device, dtype=torch.float32) / part
     angles = positions[..., None].float() * base**-exponents  # (B, N, 2, D/2)
     angles = torch.cat([angles, angles], dim=-1).flatten(2)[:, None]
-    return RopeTables(angles.cos(), angles.sin(), (half, half))
+    angles = angles.half() if half == "table" else angles
+    return RopeTables(angles.cos(), angles.sin(), (part, part), half)
 
 
 def rope_tables_in_space(positions: Tensor, head_dim: int, bases: Sequence[float], untouched: int = 0) -> RopeTables:
@@ -67,10 +74,15 @@ def repeat_tables(tables: RopeTables, times: int) -> RopeTables:
 
 
 def apply_rope(tokens: Tensor, tables: RopeTables) -> Tensor:
-    """Turn queries or keys (B, heads, N, d); computed in float32 whatever their type, since angles are large."""
-    values = tokens.float() if tables.rounding is None else tokens.to(tables.rounding).float()
+    """Turn queries or keys (B, heads, N, d); computed in float32 whatever their type, since angles are large. What the
+    tables have in half precision is the exception.
+    """
+    values = tokens.half().float() if tables.half else tokens.float()
     turned = torch.cat([_quarter_turn(piece) for piece in values.split(tables.pieces, dim=-1)], dim=-1)
-    return (values * tables.cos + turned * tables.sin).to(tokens.dtype)
+    if tables.half == "table":
+        values, turned = values.half(), turned.half()
+    result = values * tables.cos + turned * tables.sin
+    return (result.half() if tables.half == "kernel" else result).to(tokens.dtype)
 
 
 def _quarter_turn(values: Tensor) -> Tensor:
