@@ -73,9 +73,12 @@ def shot(tmp_path, monkeypatch):
     return lambda **how: Shot(tmp_path, monkeypatch, **how)
 
 
-@pytest.mark.parametrize("alignment", ["global", "sparse"])
-def test_cameras_and_depth_come_back(shot, alignment):
-    made = shot(scales=alignment == "global")
+# Matches are whole pixels: what is asked of the sparse alignment needs more of them.
+@pytest.mark.parametrize(("alignment", "size"), [("global", LANDSCAPE), ("sparse", (128, 176))])
+def test_cameras_and_depth_come_back(shot, alignment, size):
+    made = shot(sizes=size, scales=alignment == "global")
+    height, width = size
+    inside = slice(MARGIN, MARGIN + height)
     summary = made.run(alignment)
     assert (summary["solved"], summary["total"]) == (8, 8)
     distance, angle = made.errors()
@@ -94,18 +97,18 @@ def test_cameras_and_depth_come_back(shot, alignment):
         lens = view.intrinsics
         assert (lens.width, lens.height) == made.photos[k].shape[1::-1]
         assert lens.fx == pytest.approx(ENLARGED * made.scene.focals[k], rel=0.02)
-        assert lens.cy == pytest.approx(ENLARGED * (48 / 2 + MARGIN + 0.5), abs=2)
+        assert lens.cy == pytest.approx(ENLARGED * (height / 2 + MARGIN + 0.5), rel=0.05)
         arrays = job.read_view(k)
-        assert arrays["depth"].shape == arrays["confidence"].shape == (56, 64)
-        assert arrays["color"].shape == (56, 64, 3)
-        inner = arrays["depth"][INNER]
+        assert arrays["depth"].shape == arrays["confidence"].shape == (height + 2 * MARGIN, width)
+        assert arrays["color"].shape == (height + 2 * MARGIN, width, 3)
+        inner = arrays["depth"][inside]
         assert not arrays["depth"][:MARGIN].any()
-        assert not arrays["depth"][52:].any()
+        assert not arrays["depth"][MARGIN + height :].any()
         known = inner > 0
         assert known.mean() > 0.3  # the noise makes points that hide others
-        assert np.median(np.abs(scale * inner[known] / made.scene.depth[k][known] - 1)) < 0.02
+        assert np.median(np.abs(scale * inner[known] / made.scene.depth[k][known] - 1)) < 0.03
         assert arrays["confidence"].min() >= 0
-        assert 0.5 < arrays["confidence"][INNER][known].max() < 1
+        assert 0.5 < arrays["confidence"][inside][known].max() < 1
 
 
 def test_metres_of_a_metric_model_survive_every_alignment(shot):
@@ -165,7 +168,7 @@ def test_portrait_and_landscape_together(shot):
 @pytest.mark.parametrize("alignment", ["global", "sparse"])
 def test_an_image_of_another_place_is_left_out_and_named(shot, alignment):
     made = shot(views=6, groups=[0, 0, 0, 1, 0, 0], noise=0.005, scales=alignment == "global")
-    summary = made.run(alignment)
+    summary = made.run(alignment, iterations=150)
     assert (summary["solved"], summary["total"]) == (5, 6)
     assert any("photo_03" in warning for warning in summary["warnings"])
     assert not made.cameras.views[3].is_solved
@@ -230,9 +233,9 @@ def test_the_automatic_graph_gives_way_to_the_memory(shot):
 
 
 def test_footage_is_paired_in_a_window_and_has_one_focal(shot):
-    made = shot(views=20, kind="sequence")
+    made = shot(views=17, kind="sequence")
     summary = made.run("global")
-    assert summary["solved"] == 20
+    assert summary["solved"] == 17
     assert made.cameras.lens == "shared"
     assert len({view.intrinsics.fx for view in made.cameras.views}) == 1
     assert max(abs(i - j) for i, j in made.network.decoded) == 5
@@ -244,7 +247,7 @@ def test_footage_is_paired_in_a_window_and_has_one_focal(shot):
 @pytest.mark.parametrize("alignment", ["global", "sparse"])
 def test_a_known_focal_is_kept(shot, alignment):
     made = shot(views=4)
-    made.run(alignment, focal_px=170.0)
+    made.run(alignment, focal_px=170.0, iterations=40)
     assert [view.intrinsics.fx for view in made.cameras.views] == pytest.approx([170.0] * 4, rel=1e-4)
     assert made.cameras.focal_is_certain
 
@@ -337,7 +340,9 @@ def test_a_job_interrupted_among_its_views_computes_nothing_anew(shot):
 def test_progress_rises_through_named_stages(shot):
     made = shot(views=4)
     told = []
-    made.run("sparse", report=lambda type_, **fields: told.append(fields) if type_ == "progress" else None)
+    made.run(
+        "sparse", iterations=20, report=lambda type_, **fields: told.append(fields) if type_ == "progress" else None
+    )
     stages = list(dict.fromkeys(fields["stage"] for fields in told))
     for stage in ("Reading images", "Loading the model", "Encoding images", "Predicting and matching pairs"):
         assert stage in stages

@@ -30,6 +30,8 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 LARGEST_BATCH = 32
 ENCODER_BATCH = 8
 TOKEN_SHARE = 0.25  # of the device's free memory; more tokens than that are kept in the computer's memory
+LEVELS_FROM = 3  # pairs per image from which on it pays to keep what the heads make of it alone
+LEVEL_SHARE = 0.3  # of the device's free memory for that
 BATCH_SHARE = 0.7  # of the device's free memory for one batch of pairs
 _NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
@@ -66,18 +68,12 @@ class EncodedImages:
 
     def batch(self, indices: Sequence[int], device: torch.device) -> Encoded:
         """Images of equal grid shape as one batch on the device."""
-        chosen = [self.images[index] for index in indices]
-        return chosen[0]._replace(
-            tokens=torch.cat([image.tokens.to(device, non_blocking=True) for image in chosen]),
-            positions=torch.cat([image.positions.to(device, non_blocking=True) for image in chosen]),
-        )
+        chosen = [self.images[index].to(device) for index in indices]
+        return chosen[0] if len(chosen) == 1 else chosen[0].join(chosen)
 
     def move(self, device: torch.device) -> None:
         """Take all tokens to a device."""
-        self.images = [
-            image._replace(tokens=image.tokens.to(device), positions=image.positions.to(device))
-            for image in self.images
-        ]
+        self.images = [image.to(device) for image in self.images]
 
     @property
     def device(self) -> torch.device:
@@ -117,10 +113,9 @@ class PairRunner:
         size = 1 if self.device.type == "cpu" else ENCODER_BATCH
         with self._cancellable():
             for group in _runs_of_equal_shape(images, size):
-                for tokens in self._encode_group(group):
-                    place = place or self._place_of_tokens(tokens, total)
-                    moved = tokens._replace(tokens=tokens.tokens.to(place), positions=tokens.positions.to(place))
-                    found.images.append(moved)
+                for image in self._encode_group(group):
+                    place = place or self._place_of_tokens(image, total)
+                    found.images.append(image.to(place))
                 report(len(found.images), total)
         return found
 
@@ -136,6 +131,8 @@ class PairRunner:
         waiting = _by_shape(encoded, edges)
         done = 0
         with self._cancellable():
+            if len(edges) >= LEVELS_FROM * len(encoded.images):
+                self._keep_head_levels(encoded)
             while waiting:
                 key = min(waiting, key=lambda shapes: waiting[shapes][0])
                 indices = [waiting[key].popleft() for _ in range(min(self._batch_size(), len(waiting[key])))]
@@ -165,10 +162,27 @@ class PairRunner:
             half = len(group) // 2
             return [*self._encode_group(group[:half]), *self._encode_group(group[half:])]
         self.encoded_images += len(group)
-        return [
-            result._replace(tokens=result.tokens[k : k + 1].clone(), positions=result.positions[k : k + 1].clone())
-            for k in range(len(group))
-        ]
+        return result.split()
+
+    def _keep_head_levels(self, encoded: EncodedImages) -> None:
+        """What the heads make of one image alone, once instead of in every pair, where memory is plenty.
+
+        On the compute device only: carried back and forth it would cost more than it saves.
+        """
+        prepare = getattr(self.predictor, "with_head_levels", None)
+        if prepare is None or encoded.device.type != self.device.type:
+            return
+        plain = list(encoded.images)
+        for index, image in enumerate(plain):
+            kept = self._fitting(lambda image=image: self._run(prepare, image))
+            levels = [level for level in (kept.finest1, kept.finest2) if level is not None] if kept else []
+            needed = sum(level.nbytes for level in levels) * (len(plain) - index)
+            if kept is None or needed > LEVEL_SHARE * self._free():
+                encoded.images = plain
+                self._release()
+                self.log("memory is short: what the heads make of single images is made in every pair")
+                return
+            encoded.images[index] = kept
 
     def _decode(
         self, encoded: EncodedImages, edges: Sequence[tuple[int, int]], indices: list[int]
@@ -227,6 +241,7 @@ class PairRunner:
             self.batch = tried // 2
             self.log(f"memory ran out: {self.batch} pairs at once from now on")
         elif encoded.device.type != "cpu":
+            encoded.images = [image._replace(finest1=None, finest2=None) for image in encoded.images]
             encoded.move(torch.device("cpu"))
             self._release()
             self.log("memory ran out: the encoded images go to main memory")
