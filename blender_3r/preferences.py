@@ -7,8 +7,9 @@ from pathlib import Path
 import bpy
 
 from .client import environment, locks
+from .client.library import library
 from .client.session import session
-from .panels import engine
+from .panels import engine, models
 
 
 def _place_edited(self: THREER_AP_preferences, context: bpy.types.Context) -> None:
@@ -41,6 +42,18 @@ class THREER_AP_preferences(bpy.types.AddonPreferences):
         description="Where results are kept; empty: a folder 3r_jobs beside the .blend file",
         subtype="DIR_PATH",
     )
+    models_folder: bpy.props.StringProperty(
+        name="Models Folder",
+        description="Where model weights are kept, for several machines too; empty: the Hugging Face cache of your "
+        "user account, which other programs share",
+        subtype="DIR_PATH",
+        update=_place_edited,
+    )
+    commercial_only: bpy.props.BoolProperty(
+        name="Only Models for Commercial Use",
+        description="Neither list, download nor run models whose licence rules out commercial use",
+        update=_place_edited,
+    )
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -51,6 +64,11 @@ class THREER_AP_preferences(bpy.types.AddonPreferences):
         column.prop(self, "engine_folder")
         column.prop(self, "engine_python")
         layout.prop(self, "job_folder")
+        layout.separator()
+        layout.label(text="Models")
+        layout.prop(self, "models_folder")
+        layout.prop(self, "commercial_only")
+        models.draw_models(layout.column())
 
 
 def get() -> THREER_AP_preferences | None:
@@ -84,6 +102,18 @@ def jobs_folder() -> Path:
 def refresh_engine() -> None:
     """Look again whether the engine is there."""
     session.engine = environment.find_engine(_path("engine_python"), engine_folder(), profile())
+    library.catalogue.configure(serve_command() if session.engine.state == "ready" else None)
+
+
+def serve_command() -> list[str]:
+    """How the engine is started, with what the preferences say of models."""
+    command = environment.serve_command(session.engine.python)
+    folder, preferences = _path("models_folder"), get()
+    if folder:
+        command += ["--models", folder]
+    if preferences and preferences.commercial_only:
+        command.append("--commercial-only")
+    return command
 
 
 def _path(name: str) -> str:

@@ -95,7 +95,56 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
                 "Feature tracks and bundle adjustment. Works offline, on any machine, without model weights; "
                 "commercial use is allowed",
             ),
+            (
+                "pairwise",
+                "Pairwise",
+                "A network looks at pairs of images: few photos, little texture, single images. Needs the Full engine "
+                "and the weights of a model, whose licence mostly rules out commercial use",
+            ),
         ),
+    )
+    model: bpy.props.StringProperty(
+        name="Model",
+        description="The weights the network uses; empty: the method's own choice",
+    )
+    device: bpy.props.EnumProperty(
+        name="Device",
+        description="What computes the network",
+        items=(
+            ("auto", "Automatic", "The graphics card if there is one that fits, else the processor"),
+            ("cpu", "Processor", "Slow, but has all of the computer's memory"),
+            ("cuda", "Graphics Card", "NVIDIA with CUDA, or AMD with ROCm"),
+            ("mps", "Apple Graphics", "The graphics processor of a Mac with Apple silicon"),
+        ),
+    )
+    card: bpy.props.IntProperty(
+        name="Card", description="Which graphics card, counted from 0", default=0, min=0, soft_max=7
+    )
+    precision: bpy.props.EnumProperty(
+        name="Precision",
+        description="The kind of numbers in which the network computes; less precise ones take less memory and time",
+        items=(
+            ("auto", "Automatic", "16 bit on graphics cards, 32 bit on the processor"),
+            ("float32", "32 Bit", "The most precise, twice the memory"),
+            ("bfloat16", "16 Bit, Wide Range", "For newer graphics cards"),
+            ("float16", "16 Bit", "For older graphics cards"),
+        ),
+    )
+    use_memory_limit: bpy.props.BoolProperty(
+        name="Limit Memory", description="Leave memory for other programs instead of using what is free"
+    )
+    memory_gb: bpy.props.FloatProperty(
+        name="Gigabytes",
+        description="How much memory the job may use",
+        default=8.0,
+        min=0.5,
+        soft_max=128.0,
+        precision=1,
+        step=100,
+    )
+    allow_smaller: bpy.props.BoolProperty(
+        name="Allow Smaller Images",
+        description="When memory does not do, begin again with images of 224 pixels, cut square, instead of failing",
     )
     quality: bpy.props.EnumProperty(
         name="Quality",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import bpy
 
 from . import panels, preferences, properties
-from .client import session
-from .operators import engine, footage, import_job, reconstruct
+from .client import library, session
+from .operators import engine, footage, import_job, models, reconstruct
 
 CLASSES = (
     *preferences.classes,
@@ -14,6 +14,7 @@ CLASSES = (
     *engine.classes,
     *reconstruct.classes,
     *import_job.classes,
+    *models.classes,
     *panels.classes,
 )
 
@@ -23,10 +24,12 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     session.register()
+    library.register(reconstruct.ask_for_estimate)
     preferences.refresh_engine()
 
 
 def unregister() -> None:
+    library.unregister()
     session.unregister()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -13,12 +13,13 @@ from .. import preferences
 from ..client import environment
 from ..client.delivery import Delivery, Home, Turn
 from ..client.job import Failure, Job
+from ..client.library import library
 from ..client.session import session
 from ..engine import __version__
 from ..engine.errors import EngineError
 from ..scene.job import ImportOptions, build_job
 from ..scene.jobdata import JobData, read_job
-from . import footage
+from . import footage, model_choice
 from .footage_facts import job_folder
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def request_of(settings: THREER_PG_settings) -> dict[str, Any]:
         values["focal_px"] = focal
     if settings.points:
         values["points"] = settings.points
+    values |= model_choice.network_settings(settings)
     return {"engine_version": __version__, "method": settings.method, "source": source.to_json(), "settings": values}
 
 
@@ -225,14 +227,26 @@ def _why_not(settings: THREER_PG_settings) -> str:
         return "Pick footage first"
     if session.is_taken and any(turn.key == footage.pick_key(settings) for turn in session.turns()):
         return "This footage is being reconstructed already: wait for it or cancel it"
-    return settings.info_error
+    return settings.info_error or model_choice.obstacle(settings)
+
+
+def ask_for_estimate(scene: bpy.types.Scene) -> None:
+    """Ask what a job with the scene's settings would need, as far as they mean one."""
+    settings = scene.threer
+    try:
+        request = request_of(settings)
+    except EngineError:  # the panel shows it with the footage
+        library.catalogue.forget_estimate()
+        return
+    size = settings.info_width, settings.info_height
+    library.catalogue.wish_estimate(request, settings.info_used, size, preferences.jobs_folder())
 
 
 def _turn(settings: THREER_PG_settings, scene: bpy.types.Scene) -> Turn:
     """A job with the settings of this moment. Raises EngineError when footage or a setting is wrong."""
     request, source = request_of(settings), footage.source_of(settings)
     folder = job_folder(preferences.jobs_folder(), source, [turn.folder for turn in session.turns()])
-    command = environment.serve_command(session.engine.python)
+    command = preferences.serve_command()
 
     def launch() -> Job:
         try:

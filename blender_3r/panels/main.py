@@ -8,7 +8,7 @@ import bpy
 
 from ..client.job import SILENCE_S
 from ..client.session import session
-from . import engine, text
+from . import engine, method, text
 
 if TYPE_CHECKING:
     from ..properties import THREER_PG_settings
@@ -30,8 +30,9 @@ class THREER_PT_main(bpy.types.Panel):
         column.separator()
         column.use_property_split = True
         column.use_property_decorate = False
-        column.prop(settings, "method")
+        method.draw_method(column, settings)
         column.row().prop(settings, "quality", expand=True)
+        method.draw_estimate(layout, context.scene)
         layout.separator(factor=0.5)
         if session.is_running:
             _draw_running(layout)

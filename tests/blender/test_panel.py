@@ -21,6 +21,7 @@ from blender_3r.panels.main import THREER_PT_main
 from blender_3r.panels.options import THREER_PT_frames
 
 MOVIE = extension.ROOT / "demo" / "courtyard.mp4"
+PANELS = [cls for cls in panels.classes if issubclass(cls, bpy.types.Panel)]
 
 
 class Layout:
@@ -35,7 +36,7 @@ class Layout:
     def _same(self, **_):
         return Layout(self.lines)
 
-    row = column = box = _same
+    row = column = box = split = _same
 
     def separator(self, factor=1.0):
         pass
@@ -53,6 +54,10 @@ class Layout:
         label = getattr(getattr(bpy.ops, module), function).get_rna_type().name
         self.lines.append(f"[{name}: {label if text is None else text}]")
         return SimpleNamespace()
+
+    def menu(self, name, text=None, icon="NONE"):
+        assert hasattr(bpy.types, name), name
+        self.lines.append(f"{{{name}: {text}}}")
 
     def template_ID(self, data, name, open=""):
         self.lines.append(f"<{name}>")
@@ -102,7 +107,7 @@ def job(tmp_path):
 
 
 def test_every_panel_is_in_the_tab():
-    for cls in panels.classes:
+    for cls in PANELS:
         assert cls.bl_category == "3R"
         assert cls is THREER_PT_main or "DEFAULT_CLOSED" in cls.bl_options
 
@@ -162,7 +167,7 @@ def test_every_sub_panel_can_be_drawn(threer):
     threer.path = str(MOVIE)
     for known in ("NO", "MM", "PX"):
         threer.focal_known = known
-        for cls in panels.classes:
+        for cls in PANELS:
             assert drawn(cls)
     threer.info_kind = "rig"
     assert drawn(THREER_PT_frames) == "<rig_frame>"

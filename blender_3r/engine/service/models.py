@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import zoo
 from ..errors import Cancelled, EngineError
+from ..methods import METHODS
 from ..zoo.places import hub_cache
 from .summary import short_time
 
@@ -31,7 +32,8 @@ def list_models() -> dict[str, Any]:
     "missing": packages that networks need and this engine has not, "hub", "zoo": folders of the weights,
     "free_bytes": room there}.
 
-    Beside the record's own fields: "source", "usable" (this engine can run it), "downloaded" (all files are there),
+    Beside the record's own fields: "source", "usable" (this engine can run it), "runs" (one of its methods uses it),
+    "downloaded" (all files are there),
     "begun_bytes" (of files that are not whole yet), "own" (the user's record), "allowed" (by the rule on commercial
     use). Needs neither torch nor huggingface_hub.
     """
@@ -41,6 +43,7 @@ def list_models() -> dict[str, Any]:
         facts = dataclasses.asdict(record)
         facts |= {"source": record.source, "usable": record.is_usable, "downloaded": zoo.is_downloaded(record)}
         facts |= {
+            "runs": record.is_usable and record.method in METHODS,
             "begun_bytes": zoo.begun_bytes(record),
             "own": zoo.is_own(record),
             "allowed": record.commercial_use or not zoo.is_commercial_only(),

@@ -1,0 +1,75 @@
+"""What a model's licence says, in the dialog before a download; and what Remove removes."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..client.model_facts import Model
+from .text import draw_wrapped, megabytes
+
+# What well-known licences come down to. The text itself is what counts, and a button opens it.
+SUMMARIES = {
+    "CC BY-NC-SA 4.0": (
+        "You may use and change the weights for purposes that are not commercial, if you name the authors.",
+        "What you make of the weights themselves and pass on must carry the same licence.",
+        "Whether results count as use for commerce is for you, your client and the licence to say.",
+    ),
+    "CC BY-NC 4.0": (
+        "You may use and change the weights for purposes that are not commercial, if you name the authors.",
+        "Whether results count as use for commerce is for you, your client and the licence to say.",
+    ),
+}
+
+
+def draw_licence(layout: bpy.types.UILayout, model: Model, folder: str, free_bytes: int | None) -> None:
+    """Name, licence, what it allows, size, and where the files go."""
+    column = layout.column()
+    column.label(text=model.title, icon="OUTLINER_DATA_CAMERA")
+    draw_commercial(column, model)
+    draw_wrapped(column, f"Licence: {model.license}", icon="TEXT")
+    for sentence in SUMMARIES.get(model.license, ()):
+        draw_wrapped(column, sentence, icon="BLANK1")
+    if model.notes:
+        draw_wrapped(column, model.notes, icon="BLANK1")
+    row = column.row()
+    if model.license_url:
+        row.operator("wm.url_open", text="Read the Licence", icon="URL").url = model.license_url
+    if model.paper:
+        row.operator("wm.url_open", text="Publication", icon="URL").url = model.paper
+    column.separator()
+    draw_wrapped(column, f"From {model.source}", icon="IMPORT")
+    size = download_size(model)
+    free = f" {megabytes(free_bytes)} are free there." if free_bytes is not None else ""
+    draw_wrapped(column, f"{size[0].upper()}{size[1:]} into {folder}.{free}", icon="DISK_DRIVE")
+
+
+def draw_commercial(layout: bpy.types.UILayout, model: Model) -> None:
+    """Whether it may be used for paid work: in red when not."""
+    if model.commercial_use:
+        layout.label(text="Commercial use: allowed", icon="CHECKMARK")
+        return
+    row = layout.row()
+    row.alert = True
+    row.label(text="Commercial use: not allowed", icon="CANCEL")
+
+
+def draw_removal(layout: bpy.types.UILayout, model: Model) -> None:
+    """What will be gone."""
+    column = layout.column()
+    if model.own:
+        draw_wrapped(column, f"{model.title} is taken from the list. The file itself stays where it is.", icon="INFO")
+        return
+    size = f" ({megabytes(model.download_bytes)})" if model.download_bytes else ""
+    draw_wrapped(column, f"The files of {model.title}{size} are deleted from this machine.", icon="TRASH")
+    draw_wrapped(column, "Other programs that share the models folder lose them too.", icon="BLANK1")
+
+
+def download_size(model: Model) -> str:
+    """ "about 2.8 GB", "about 1.9 of 2.8 GB left", or that nobody knows."""
+    if not model.download_bytes:
+        return "a download of unknown size"
+    about = "about " if model.download_is_estimate else ""
+    if model.begun_bytes:
+        left = max(0, model.download_bytes - model.begun_bytes)
+        return f"{about}{megabytes(left)} of {megabytes(model.download_bytes)} still to come"
+    return f"{about}{megabytes(model.download_bytes)}"

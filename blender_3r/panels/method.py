@@ -1,0 +1,113 @@
+"""Method, model and what a job with them will need: rows of the main panel, and the sub-panel for the machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import bpy
+
+from ..client.library import library
+from ..client.model_facts import Model
+from ..operators import model_choice
+from .models import draw_download, draw_needs_full
+from .text import draw_wrapped, megabytes
+
+if TYPE_CHECKING:
+    from ..properties import THREER_PG_settings
+
+
+def draw_method(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
+    """The method, and for one with a network the model with what stands in its way."""
+    layout.prop(settings, "method")
+    if not model_choice.needs_model(settings):
+        return
+    if model_choice.needs_full_engine():
+        draw_needs_full(layout.box())
+        return
+    library.wish_list()
+    id_ = model_choice.model_id(settings)
+    model = library.catalogue.models.get(id_)
+    split = layout.split(factor=0.4)
+    name = split.row()
+    name.alignment = "RIGHT"
+    name.label(text="Model")
+    split.menu("THREER_MT_model", text=model.title if model is not None else id_)
+    if model is not None:
+        _draw_model(layout, model)
+    elif library.catalogue.status == "known":
+        draw_wrapped(layout, f"There is no model {id_} on this machine's list. Choose another one.", icon="ERROR")
+    elif library.catalogue.status == "failed":
+        draw_wrapped(layout, f"{library.catalogue.failure.message} See Models.", icon="ERROR")
+
+
+def _draw_model(layout: bpy.types.UILayout, model: Model) -> None:
+    download = library.catalogue.downloads.get(model.id)
+    if not model.allowed:
+        column = layout.column()
+        column.alert = True
+        draw_wrapped(column, model_choice.FORBIDDEN, icon="CANCEL")
+    elif download is not None:
+        draw_download(layout, download)
+    elif not model.downloaded:
+        size = f" ({megabytes(model.download_bytes)})" if model.download_bytes else ""
+        draw_wrapped(layout, f"Its weights are not on this machine{size}.", icon="INFO")
+        layout.operator("threer.download_model", text="Download...", icon="IMPORT").model = model.id
+    elif not model.commercial_use:
+        draw_wrapped(layout, f"{model.license}: no commercial use", icon="INFO")
+
+
+def draw_estimate(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """What a job with the scene's settings will need."""
+    settings = scene.threer
+    if not model_choice.needs_model(settings) or not settings.info_used or model_choice.obstacle(settings):
+        return
+    if library.catalogue.status != "known":
+        return
+    library.wish_estimate(model_choice.estimate_key(settings), scene)
+    found = library.catalogue.estimate
+    if not library.is_estimate_current or found is None:
+        failure = library.catalogue.estimate_failure
+        if failure is not None and library.is_estimate_current:
+            draw_wrapped(layout, f"{failure.message} {failure.hint}".strip(), icon="INFO")
+        else:
+            layout.label(text="Estimating what it needs...", icon="SORTTIME")
+        return
+    if found.get("fits", True):
+        draw_wrapped(layout, str(found.get("text", "")), icon="MEMORY")
+        return
+    column = layout.column()
+    column.alert = True
+    draw_wrapped(column, str(found.get("text", "")), icon="ERROR")
+    draw_wrapped(layout, str(found.get("hint", "")), icon="BLANK1")
+
+
+class THREER_PT_machine(bpy.types.Panel):
+    bl_label = "Device and Memory"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "3R"
+    bl_parent_id = "THREER_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 4
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return model_choice.needs_model(context.scene.threer)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = context.scene.threer
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(settings, "device")
+        if settings.device == "cuda":
+            column.prop(settings, "card")
+        column.prop(settings, "precision")
+        column.prop(settings, "use_memory_limit")
+        if settings.use_memory_limit:
+            column.prop(settings, "memory_gb")
+        column.prop(settings, "allow_smaller")
+
+
+classes = (THREER_PT_machine,)

@@ -1,0 +1,230 @@
+"""The models: the list with licence, size and downloads, in the preferences and as a closed part of the tab."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..client.library import library
+from ..client.model_facts import Download, Model
+from ..operators import model_choice
+from .licence import download_size, draw_commercial
+from .text import draw_wrapped, megabytes, time_left
+
+METHOD_TITLES = {"pairwise": "Pairwise", "streaming": "Streaming", "multiview": "Multi-View"}
+
+
+def draw_models(layout: bpy.types.UILayout) -> None:
+    """The whole page."""
+    catalogue = library.catalogue
+    if not catalogue.is_usable:
+        draw_wrapped(layout, "The engine knows the models. Install it first.", icon="INFO")
+        return
+    library.wish_list()
+    _draw_messages(layout)
+    if not catalogue.models:
+        _draw_nothing(layout)
+        return
+    if "PyTorch" in catalogue.missing:
+        draw_needs_full(layout)
+    shown = model_choice.listed()
+    for method in dict.fromkeys(model.method for model in shown):
+        column = layout.column(align=True)
+        column.label(text=METHOD_TITLES.get(method, method.capitalize()))
+        for model in shown:
+            if model.method == method:
+                _draw_model(column, model)
+    hidden = model_choice.hidden_count()
+    if hidden:
+        draw_wrapped(layout, f"{hidden} models that allow no commercial use are left out.", icon="HIDE_ON")
+    for problem in catalogue.problems:
+        draw_wrapped(layout, problem, icon="ERROR")
+    _draw_foot(layout)
+
+
+def _draw_messages(layout: bpy.types.UILayout) -> None:
+    """What the last action had to say."""
+    catalogue = library.catalogue
+    if catalogue.failure is None and not catalogue.note:
+        return
+    box = layout.box()
+    row = box.row()
+    column = row.column()
+    if catalogue.failure is not None:
+        column.alert = True
+        draw_wrapped(column, catalogue.failure.message, icon="ERROR")
+        draw_wrapped(box, catalogue.failure.hint, icon="BLANK1")
+        if catalogue.failure.log:
+            draw_wrapped(box, f"Log: {catalogue.log}: {catalogue.failure.log[-1][:120]}", icon="BLANK1")
+    else:
+        draw_wrapped(column, catalogue.note, icon="CHECKMARK")
+    row.operator("threer.dismiss_models", text="", icon="X", emboss=False)
+
+
+def _draw_nothing(layout: bpy.types.UILayout) -> None:
+    if library.catalogue.status == "failed":
+        layout.operator("threer.refresh_models", icon="FILE_REFRESH")
+    else:
+        layout.label(text="Asking the engine for its models...", icon="SORTTIME")
+
+
+def _draw_foot(layout: bpy.types.UILayout) -> None:
+    catalogue = library.catalogue
+    row = layout.row(align=True)
+    row.operator("threer.add_checkpoint", text="Add Checkpoint...", icon="ADD")
+    row.operator("threer.refresh_models", text="", icon="FILE_REFRESH")
+    if catalogue.is_adding:
+        draw_wrapped(layout, "The checkpoint is being looked at.", icon="SORTTIME")
+    free = f", {megabytes(catalogue.free_bytes)} free" if catalogue.free_bytes is not None else ""
+    draw_wrapped(layout, f"Folder: {catalogue.hub}{free}", icon="FILE_FOLDER")
+
+
+# -- one model
+
+
+def _draw_model(layout: bpy.types.UILayout, model: Model) -> None:
+    is_open = library.expanded == model.id
+    download = library.catalogue.downloads.get(model.id)
+    box = layout.box()
+    row = box.row(align=True)
+    arrow = "DOWNARROW_HLT" if is_open else "RIGHTARROW"
+    title = row.row(align=True)
+    title.alignment = "LEFT"
+    title.operator("threer.show_model", text=model.title, icon=arrow, emboss=False).model = model.id
+    state = row.row(align=True)
+    state.alignment = "RIGHT"
+    if model.downloaded:
+        state.label(text="", icon="CHECKMARK")
+    elif download is None:
+        state.operator("threer.download_model", text=_short_size(model), icon="IMPORT").model = model.id
+    if download is not None:
+        draw_download(box, download)
+    elif model.begun_bytes and not model.downloaded:
+        _draw_begun(box, model)
+    if is_open:
+        _draw_details(box, model)
+
+
+def _short_size(model: Model) -> str:
+    return megabytes(model.download_bytes) if model.download_bytes else "Download"
+
+
+def draw_download(layout: bpy.types.UILayout, download: Download) -> None:
+    """A download with its bar and its buttons."""
+    column = layout.column(align=True)
+    row = column.row(align=True)
+    row.progress(factor=download.fraction, text=bar_text(download))
+    if download.status in ("paused", "failed"):
+        row.operator("threer.resume_download", text="", icon="PLAY").model = download.model
+    else:
+        button = row.row(align=True)
+        button.enabled = download.status in ("running", "waiting")
+        button.operator("threer.pause_download", text="", icon="PAUSE").model = download.model
+    row.operator("threer.cancel_download", text="", icon="X").model = download.model
+    if download.failure is not None:
+        alert = column.column()
+        alert.alert = True
+        draw_wrapped(alert, download.failure.message, icon="ERROR")
+        draw_wrapped(column, download.failure.hint, icon="BLANK1")
+        return
+    draw_wrapped(column, state_text(download), icon="BLANK1")
+
+
+def bar_text(download: Download) -> str:
+    """ "43 %   1 184 of 2 755 MB"."""
+    if not download.total:
+        return "0 %"
+    count = f"{download.done / 1e6:,.0f} of {download.total / 1e6:,.0f} MB".replace(",", " ")
+    return f"{download.fraction * 100:.0f} %   {count}"
+
+
+def state_text(download: Download) -> str:
+    """What goes on, in words."""
+    if download.status == "running":
+        left = f", {time_left(download.eta_s)}" if download.eta_s is not None else ""
+        return f"{download.stage or 'Looking at the server'}{left}"
+    return {
+        "waiting": "Waits for the other download",
+        "pausing": "Stopping",
+        "paused": "Paused. What has come is kept.",
+        "dropping": "Removing what has come",
+        "failed": "Failed. What has come is kept.",
+    }[download.status]
+
+
+def _draw_begun(layout: bpy.types.UILayout, model: Model) -> None:
+    """A download of an earlier session."""
+    download = Download(model.id, "paused", done=model.begun_bytes, total=model.download_bytes)
+    draw_download(layout, download)
+
+
+def _draw_details(layout: bpy.types.UILayout, model: Model) -> None:
+    column = layout.column(align=True)
+    if model.good_for:
+        draw_wrapped(column, model.good_for, icon="INFO")
+    draw_commercial(column, model)
+    draw_wrapped(column, f"Licence: {model.license}", icon="TEXT")
+    draw_wrapped(column, _sizes(model), icon="MEMORY")
+    if model.notes:
+        draw_wrapped(column, model.notes, icon="BLANK1")
+    draw_wrapped(column, model.source, icon="URL")
+    row = column.row(align=True)
+    if model.license_url:
+        row.operator("wm.url_open", text="Licence").url = model.license_url
+    if model.paper:
+        row.operator("wm.url_open", text="Publication").url = model.paper
+    if model.downloaded:
+        row.operator("threer.remove_model", text="Remove", icon="TRASH").model = model.id
+
+
+def _sizes(model: Model) -> str:
+    parts = [download_size(model)] if not model.downloaded or model.own else [megabytes(model.download_bytes)]
+    if model.memory_bytes:
+        about = "about " if model.memory_is_estimate else ""
+        parts.append(f"{about}{megabytes(model.memory_bytes)} of memory")
+    if model.image_size:
+        parts.append(f"images of {model.image_size} pixels")
+    return ", ".join(parts)
+
+
+# -- shared with the main panel
+
+
+def draw_needs_full(layout: bpy.types.UILayout) -> None:
+    """What to do about an engine without PyTorch."""
+    column = layout.column()
+    draw_wrapped(column, model_choice.NEEDS_FULL, icon="INFO")
+    column.operator("threer.install_full", icon="IMPORT")
+
+
+class THREER_MT_model(bpy.types.Menu):
+    """The models that the method can use"""
+
+    bl_label = "Model"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = context.scene.threer
+        chosen = model_choice.model_id(settings)
+        for model in model_choice.choices(settings):
+            state = "" if model.downloaded else f"  ({_short_size(model)})"
+            icon = "LAYER_ACTIVE" if model.id == chosen else "CHECKMARK" if model.downloaded else "IMPORT"
+            self.layout.operator("threer.choose_model", text=f"{model.title}{state}", icon=icon).model = model.id
+
+
+class THREER_PT_models(bpy.types.Panel):
+    bl_label = "Models"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "3R"
+    bl_parent_id = "THREER_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 8
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return library.catalogue.is_usable
+
+    def draw(self, context: bpy.types.Context) -> None:
+        draw_models(self.layout)
+
+
+classes = (THREER_MT_model, THREER_PT_models)
