@@ -230,3 +230,22 @@ def test_device_and_precision_by_name():
     with pytest.raises(EngineError, match="is not there") as caught:
         choose_device("cuda:7")
     assert caught.value.kind == "machine"
+
+
+def test_what_heads_make_of_one_image_is_kept_for_many_pairs_unless_memory_is_short():
+    torch.manual_seed(0)
+    network = build("dust3r", TINY)
+    pictures = [torch.rand(3, 32, 48) * 2 - 1 for _ in range(4)]
+    results, calls = [], []
+    network.downstream_head1.dpt.act_postprocess[0].register_forward_hook(lambda *_: calls.append(1))
+    for limit, kept in ((None, True), (1, False)):
+        lines: list[str] = []
+        calls.clear()
+        runner = PairRunner(network, CPU, batch=1, memory_limit=limit, log=lines.append)
+        encoded = runner.encode(pictures, 4)
+        results.append([batch.first.points for batch in runner.decode(encoded, complete(4))])
+        assert (encoded.images[0].finest1 is not None) == kept
+        assert any("memory is short" in line for line in lines) != kept
+        assert len(calls) == (4 if kept else 1 + 12)  # the one that showed how much memory it takes, then every pair
+    for one, other in zip(*results):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

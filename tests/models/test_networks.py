@@ -32,7 +32,7 @@ def network(request):
 def test_what_is_kept_for_many_pairs_changes_nothing(network, first, second):
     images = torch.rand(2, 3, *first) * 2 - 1, torch.rand(2, 3, *second) * 2 - 1
     plain = network(*images)
-    kept = network.predict(*(network.encode(image, for_many_pairs=True) for image in images))
+    kept = network.predict(*(network.with_head_levels(network.encode(image)) for image in images))
     for ours, theirs in zip(plain, kept):
         for one, other in zip(ours, theirs):
             assert (one is None) == (other is None)
@@ -43,8 +43,8 @@ def test_what_is_kept_for_many_pairs_changes_nothing(network, first, second):
 @torch.no_grad()
 def test_a_batch_gives_what_its_members_give(network):
     images = torch.rand(3, 3, 32, 64) * 2 - 1
-    together = network.encode(images, for_many_pairs=True)
-    alone = [network.encode(image[None], for_many_pairs=True) for image in images]
+    together = network.with_head_levels(network.encode(images))
+    alone = [network.with_head_levels(network.encode(image[None])) for image in images]
     torch.testing.assert_close(together.tokens, torch.cat([view.tokens for view in alone]), rtol=1e-4, atol=1e-5)
     views = together.split()
     assert [view.tokens.shape[0] for view in views] == [1, 1, 1]
@@ -70,7 +70,7 @@ def test_heads_stay_in_float32_under_autocast(network):
     images = torch.rand(1, 3, 32, 48) * 2 - 1
     exact = network(images, images)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        encoded = network.encode(images, for_many_pairs=True)
+        encoded = network.with_head_levels(network.encode(images))
         rough = network.predict(encoded, encoded)
     assert encoded.finest1.dtype == torch.float32
     for one, other in zip(exact, rough):
