@@ -37,11 +37,11 @@ class Disturbance:
     wrong_pairs: how many pairs are nonsense altogether, at low confidence.
     """
 
-    white: float = 0.02
+    white: float = 0.0
     along: float = 0.0
     smooth: float = 0.0
-    strewn: bool = True
-    wrong: float = 0.03
+    strewn: bool = False
+    wrong: float = 0.0
     wrong_pairs: int = 0
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..predictions import PairPredictions
 from .fast_descent import Memory, State, descend, polish
 from .fast_full import AllPixels
-from .fast_sample import ImageSample, principal_points, roles_of_images, sample_images, summed
+from .fast_sample import ImageSample, principal_points, roles_of_images, sample_images
 from .fast_start import start
 from .fast_system import evaluate
 from .fast_variables import Unknowns, Variables
@@ -60,12 +60,12 @@ def align_fast(
         check_cancelled()
         if variables is None:
             variables = start(predictions, samples, roles, settings)
-        soft = softening(samples, variables, check_cancelled)
-        loss, depths = evaluate(samples, variables, None, soft, check_cancelled)
+        soft = softening(samples, unknowns, variables, check_cancelled)
+        loss, depths = evaluate(samples, unknowns, variables, None, soft, check_cancelled)
         state = State(variables, depths, loss, Memory())
         descend(samples, unknowns, state, soft, most, TOLERANCE, check_cancelled, progress.step)
         variables = state.variables
-    soft = softening(samples, variables, check_cancelled)
+    soft = softening(samples, unknowns, variables, check_cancelled)
     progress.reach(sum(most for _, most in LEVELS))
     pixels = AllPixels(predictions, roles, centers, check_cancelled)
     loss = polish(pixels, unknowns, state, soft, PASSES, LAST_TOLERANCE, progress.step)
@@ -96,9 +96,10 @@ class _Progress:
         self.reach(self.done + 1)
 
 
-def softening(samples: list[ImageSample], variables: Variables, check_cancelled: Check) -> float:
+def softening(samples: list[ImageSample], unknowns: Unknowns, variables: Variables, check_cancelled: Check) -> float:
     """The length below which residuals count as 0: small beside the typical one."""
     floor = SOFT_FLOOR * variables.size
-    loss, _ = evaluate(samples, variables, None, floor, check_cancelled)
-    weight = sum(summed(sample.weights) for sample in samples)
+    loss, _ = evaluate(samples, unknowns, variables, None, floor, check_cancelled)
+    rates = unknowns.rates(variables)
+    weight = sum(float(rates[sample.pairs] @ sample.weights.sum(dim=1).cpu().double().numpy()) for sample in samples)
     return max(floor, SOFT_SHARE * loss / max(weight, np.finfo(float).tiny))

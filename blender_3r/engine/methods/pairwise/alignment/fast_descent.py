@@ -86,7 +86,7 @@ def descend(
         share = 1.0
         for _ in range(HALVINGS):
             trial = unknowns.moved(state.variables, share * direction)
-            loss, depths = evaluate(samples, trial, state.depths, softening, check_cancelled)
+            loss, depths = evaluate(samples, unknowns, trial, state.depths, softening, check_cancelled)
             if loss <= system.loss + SUFFICIENT * share * slope:
                 break
             share *= 0.5
@@ -110,7 +110,7 @@ def polish(
 ) -> float:
     """At most so many steps on all pixels, with the shape that samples taught; state is changed.
 
-    Every step is one pass over the predictions. Returns the loss without softening.
+    Every step is one pass over the predictions. Returns the published loss.
     """
     found = pixels.survey(unknowns, state.variables, None, softening, FIRST_ROUNDS)
     for _ in range(steps):

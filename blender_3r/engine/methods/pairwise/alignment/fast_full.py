@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..predictions import PairPredictions
-from .fast_sample import ImageSample, Role, like, log_weights, summed, usable
+from .fast_sample import ImageSample, Role, log_weights, summed, usable
 from .fast_system import SMALLEST, forces, see, settle, world_axes
 from .fast_variables import PAIR, Unknowns, Variables
 from .scene import Check
@@ -27,7 +27,9 @@ FAINT = 1e-6
 
 @dataclass
 class Survey:
-    """loss: with softened residuals; plain_loss: without. gradient: (m,), depths at their best. depths: (H W,) each."""
+    """loss: what is minimised; plain_loss: the published one, without softening or rates. gradient: (m,), depths at
+    their best. depths: (H W,) per image.
+    """
 
     loss: float
     plain_loss: float
@@ -58,13 +60,13 @@ class AllPixels:
         for image, own in enumerate(self.roles):
             depth = self._blank(image)
             slope = np.zeros(PAIR * (1 + len(own)))
-            faint = FAINT * like(np.array([role.share for role in own]), depth)[:, None]
+            faint = FAINT * max(role.share for role in own) * float(unknowns.rates(variables).max())
             pairs = np.array([role.pair for role in own])
             for part, chunk, _ in self._chunks(image):
-                seen = see(chunk, variables, image)
+                seen = see(chunk, unknowns, variables, image)
                 before = None if depths is None else depths[image][part]
-                best, offset, beside = settle(seen, chunk.weights + faint, before, softening, rounds, smallest)
-                loss, _, _, gradient = forces(seen, chunk.weights, best, softening)
+                best, offset, beside = settle(seen, before, softening, rounds, smallest, faint)
+                loss, _, _, gradient = forces(seen, best, softening)
                 found.loss += loss
                 found.plain_loss += summed(chunk.weights * (offset.square_() + beside).sqrt_())
                 slope += gradient.cpu().double().numpy()

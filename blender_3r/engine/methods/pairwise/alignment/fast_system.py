@@ -48,35 +48,39 @@ class System:
 class Seen:
     """Observations of one image in its camera's frame.
 
-    rays: (3, N) of depth 1. arms: (K, 4, N), a pair's points minus its anchor, and 1. anchors: (K, 3).
+    rays: (3, N) of depth 1. arms: (K, 4, N), a pair's points minus its anchor, and 1. anchors: (K, 3). weights: (K, N).
+    rated: whether the weights go down as the pairs' scales go up.
     """
 
     rays: Tensor
     arms: Tensor
     anchors: Tensor
+    weights: Tensor
+    rated: bool
 
 
-def see(sample: ImageSample, variables: Variables, image: int) -> Seen:
+def see(sample: ImageSample, unknowns: Unknowns, variables: Variables, image: int) -> Seen:
     """What the pairs put before a camera."""
     linear, shift = variables.seen_by(image, sample.pairs)
     offset = -np.einsum("kij,kj->ki", linear, variables.middles[sample.pairs])
     arms = sample.points.new_ones(len(sample.pairs), 4, sample.points.shape[-1])
     arms[:, :3] = torch.baddbmm(like(offset, arms)[:, :, None], like(linear, arms), sample.points)
     rays = torch.cat([sample.pixels / float(variables.focals[image]), sample.pixels.new_ones(1, arms.shape[-1])])
-    return Seen(rays, arms, like(shift - offset, arms))
+    rates = like(unknowns.rates(variables)[sample.pairs], arms)[:, None]
+    return Seen(rays, arms, like(shift - offset, arms), sample.weights * rates, not unknowns.normalized)
 
 
 def settle(
-    seen: Seen, weights: Tensor, depth: Tensor | None, softening: float, rounds: int, smallest: float
+    seen: Seen, depth: Tensor | None, softening: float, rounds: int, smallest: float, faint: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(depths (N,), positions along the rays (K, N), squared distances from them (K, N)).
 
-    From the depths given, or from scratch, after so many rounds; weights (K, N), softening: residuals below it count
-    as 0. smallest: distance from the camera that places keep.
+    From the depths given, or from scratch, after so many rounds. softening: residuals below it count as 0. smallest:
+    distance from the camera that places keep. faint: what is added to all weights.
     """
     length = seen.rays.norm(dim=0)
     along, beside = along_rays(seen.arms[:, :3] + seen.anchors[:, :, None], seen.rays / length)
-    softened, weights = beside + softening**2, weights + TINY
+    softened, weights = beside + softening**2, seen.weights + max(faint, TINY)
     place = first_places(along, softened, weights) if depth is None else depth * length
     place = better_places(place, along, softened, weights, rounds).clamp_min(smallest)
     return place / length, place - along, beside
@@ -84,6 +88,7 @@ def settle(
 
 def evaluate(
     samples: list[ImageSample],
+    unknowns: Unknowns,
     variables: Variables,
     depths: list[Tensor] | None,
     softening: float,
@@ -95,10 +100,9 @@ def evaluate(
     rounds = rounds or (FIRST_ROUNDS if depths is None else DEPTH_ROUNDS)
     for image, sample in enumerate(samples):
         check_cancelled()
-        seen, before = see(sample, variables, image), None if depths is None else depths[image]
-        smallest = SMALLEST * variables.size
-        depth, offset, beside = settle(seen, sample.weights, before, softening, rounds, smallest)
-        total += summed(sample.weights * (offset.square() + beside + softening**2).sqrt())
+        seen, before = see(sample, unknowns, variables, image), None if depths is None else depths[image]
+        depth, offset, beside = settle(seen, before, softening, rounds, SMALLEST * variables.size)
+        total += summed(seen.weights * (offset.square() + beside + softening**2).sqrt())
         found.append(depth)
     return total, found
 
@@ -116,7 +120,7 @@ def linearise(
     gradient, blocks = np.zeros(unknowns.count), []
     for image, sample in enumerate(samples):
         check_cancelled()
-        part, pull, curvature = _image_system(sample, see(sample, variables, image), depths[image], softening)
+        part, pull, curvature = _image_system(see(sample, unknowns, variables, image), depths[image], softening)
         turn = world_axes(variables.rotations[image], len(sample.pairs))
         columns = unknowns.columns(image, sample.pairs)
         loss += part
@@ -134,7 +138,7 @@ def world_axes(rotation: np.ndarray, pairs: int) -> np.ndarray:
     return turn
 
 
-def forces(seen: Seen, weights: Tensor, depth: Tensor, softening: float) -> tuple[float, Tensor, Tensor, Tensor]:
+def forces(seen: Seen, depth: Tensor, softening: float) -> tuple[float, Tensor, Tensor, Tensor]:
     """(loss, pulls (K, N), force on each pixel's place (3, N), gradient (7 + 7 K,) with the depths held).
 
     pulls: weights divided by distances. In the camera's axes.
@@ -142,21 +146,21 @@ def forces(seen: Seen, weights: Tensor, depth: Tensor, softening: float) -> tupl
     spot = depth * seen.rays
     residual = spot - seen.anchors[:, :, None] - seen.arms[:, :3]
     distance = (residual.square().sum(dim=1) + softening**2).sqrt_()
-    loss = summed(weights * distance)
-    pulls = weights / distance
+    shares = (seen.weights * distance).sum(dim=1)
+    pulls = seen.weights / distance
     residual.mul_(pulls[:, None])
     force = residual.sum(dim=0)
     of_pairs = -torch.einsum("kmc,cmp->kp", seen.arms @ residual.mT, like(LEVER, spot))
     of_camera = torch.einsum("pcn,cn->p", camera_jacobian(spot), force)
-    return loss, pulls, force, torch.cat([of_camera, of_pairs.reshape(-1)])
+    if seen.rated:
+        of_pairs[:, 6] -= shares
+    return float(shares.cpu().double().sum()), pulls, force, torch.cat([of_camera, of_pairs.reshape(-1)])
 
 
-def _image_system(
-    sample: ImageSample, seen: Seen, depth: Tensor, softening: float
-) -> tuple[float, np.ndarray, np.ndarray]:
+def _image_system(seen: Seen, depth: Tensor, softening: float) -> tuple[float, np.ndarray, np.ndarray]:
     """(loss, gradient (7 + 7 K,), quadratic form) of one image: its camera, its focal, its pairs."""
     pairs, _, count = seen.arms.shape
-    loss, weight, force, gradient = forces(seen, sample.weights, depth, softening)
+    loss, weight, force, gradient = forces(seen, depth, softening)
     spot = depth * seen.rays
     weighted = seen.arms * weight[:, None]
     camera, lever, total = camera_jacobian(spot), like(LEVER, spot), weight.sum(dim=0)

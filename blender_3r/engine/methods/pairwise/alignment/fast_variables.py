@@ -107,6 +107,14 @@ class Unknowns:
         focal = PAIR * self.pairs + CAMERA * self.images + self.focal_of[image]
         return np.concatenate([camera, [focal], (PAIR * pairs[:, None] + np.arange(PAIR)).ravel()])
 
+    def rates(self, variables: Variables) -> np.ndarray:
+        """(E,) what distances of each pair count by: all the same when the scale is fixed by the pairs themselves.
+
+        Fixed by known poses, a pair that shrinks would gain by its errors shrinking with it, and pull the depths in; so
+        its distances are then taken in its own scale.
+        """
+        return np.ones(self.pairs) if self.normalized else 1.0 / variables.scales
+
     def allowed(self, vector: np.ndarray) -> np.ndarray:
         """A gradient or step (m,) without what may not move."""
         kept = np.where(self.free, vector, 0.0)
@@ -122,11 +130,12 @@ class Unknowns:
         growth = np.exp(pairs[:, 6])
         linear = growth[:, None, None] * (rotation_from_vector(pairs[:, :3]) @ variables.linear)
         anchors = variables.anchors + pairs[:, 3:6]
+        turned = nearest_rotation(variables.rotations @ rotation_from_vector(cameras[:, :3]))
         return Variables(
             linear,
             anchors - np.einsum("eij,ej->ei", linear, variables.middles),
             variables.middles,
-            nearest_rotation(variables.rotations @ rotation_from_vector(cameras[:, :3])),
+            np.where(cameras[:, :3, None].any(axis=1, keepdims=True), turned, variables.rotations),
             variables.positions + np.einsum("nij,nj->ni", variables.rotations, cameras[:, 3:]),
             variables.focals * np.exp(focals[self.focal_of]),
         )
