@@ -53,8 +53,13 @@ class RecurrentConfig:
     dpt_layer_dims: tuple[int, int, int, int] = (96, 192, 384, 768)
     dpt_feature_dim: int = 256
     dpt_last_dim: int = 128
-    depth_mode: str = "exp"
+    depth_mode: str | tuple[str, float, float] = "exp"
     conf_mode: ConfidenceMode = ("exp", 1.0, INFINITY)
+
+    @property
+    def point_mode(self) -> str:
+        """How raw channels become points."""
+        return self.depth_mode if isinstance(self.depth_mode, str) else self.depth_mode[0]
 
 
 def recurrent_sizes(shapes: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,9 +220,9 @@ class RecurrentHead(nn.Module):
         if self.config.head_type == "linear":  # in front of the camera, by turning a point's whole ray round
             own_raw = own_raw * own_raw[..., 2:].sign()
         return (
-            activate_points(own_raw, self.config.depth_mode),
+            activate_points(own_raw, self.config.point_mode),
             activate_confidence(own[..., 3], self.config.conf_mode),
-            activate_points(world[..., :3], self.config.depth_mode),
+            activate_points(world[..., :3], self.config.point_mode),
             activate_confidence(world[..., 3], self.config.conf_mode),
         )
 
