@@ -9,6 +9,7 @@ import torch
 from blender_3r.engine.geometry.similarity import fit_similarity
 from blender_3r.engine.models import ARCHITECTURES, build
 from blender_3r.engine.models.layers.vit import VisionTransformer
+from blender_3r.engine.models.mv_dust3r import view_order
 from blender_3r.engine.models.pi3 import Pi3Prediction, rotation_from_numbers
 from blender_3r.engine.models.pi3x_priors import Priors, prepare_priors
 from blender_3r.engine.models.pi3x_video import Pi3XVideo
@@ -64,7 +65,21 @@ TINY_PI3X = {
     "pose_inject_after_block": (1, 3),
     "pose_inject_num_heads": 2,
 }
-TINY = {"vggt": TINY_VGGT, "pi3": TINY_PI3, "pi3x": TINY_PI3X}
+TINY_FAST3R = {
+    "enc_embed_dim": 16,
+    "enc_depth": 1,
+    "enc_num_heads": 2,
+    "dec_embed_dim": 12,
+    "dec_depth": 4,
+    "dec_num_heads": 3,
+    "dpt_feature_dim": 8,
+    "dpt_last_dim": 6,
+    "dpt_layer_dims": (4, 6, 8, 10),
+}
+TINY_MV_DUST3R = {**TINY_FAST3R, "dec_depth": 2, "n_ref": 3, "skip_dim": 5, "gs_mlp_dim": 9}
+# Those that encode to a tensor and take one for all views of some scenes.
+TENSOR_IN = {"vggt": TINY_VGGT, "pi3": TINY_PI3, "pi3x": TINY_PI3X}
+TINY = {**TENSOR_IN, "fast3r": TINY_FAST3R, "mv_dust3r": TINY_MV_DUST3R}
 QUERIES = torch.tensor([[[3.0, 4.0], [20.5, 30.0]]])
 
 
@@ -77,7 +92,7 @@ def make(architecture, **changes):
     return network
 
 
-@pytest.fixture(params=list(TINY))
+@pytest.fixture(params=list(TENSOR_IN))
 def network(request):
     return make(request.param)
 
@@ -85,7 +100,7 @@ def network(request):
 def tensors(prediction):
     """Every tensor of a prediction, by name."""
     found = {}
-    for name, value in prediction._asdict().items():
+    for name, value in prediction._asdict().items():  # predictions may hold predictions
         if isinstance(value, torch.Tensor):
             found[name] = value
         elif value is not None:
@@ -131,13 +146,13 @@ def test_heads_stay_in_float32_under_autocast(network):
         assert (tensor - exact[name]).abs().max() < 0.2 * exact[name].abs().max(), name
 
 
-@pytest.mark.parametrize("architecture", list(TINY))
-def test_the_published_sizes_are_told_by_the_shapes_of_the_weights(architecture):
+@pytest.mark.parametrize(("architecture", "changes"), [*((name, {}) for name in TINY), ("mv_dust3r", {"n_ref": 1})])
+def test_the_published_sizes_are_told_by_the_shapes_of_the_weights(architecture, changes):
     chosen = ARCHITECTURES[architecture]
     with torch.device("meta"):
-        network = chosen.network_class(chosen.config_class())
+        network = chosen.network_class(chosen.config_class(**changes))
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    assert chosen.config_class.from_shapes(shapes) == chosen.config_class()
+    assert chosen.config_class.from_shapes(shapes) == chosen.config_class(**changes)
 
 
 @torch.no_grad()
@@ -323,6 +338,104 @@ def test_chunks_of_a_video_are_moved_onto_each_other():
     np.testing.assert_allclose(back.apply(points), truth.numpy(), atol=1e-4)
     np.testing.assert_allclose(back.move_cameras(poses)[:, :3, 3], truth.numpy().mean(axis=(1, 2)), atol=1e-4)
     np.testing.assert_allclose(poses[:, :3, :3], poses[:1, :3, :3].repeat(9, axis=0), atol=1e-5)
+
+
+@torch.no_grad()
+def test_fast3r_takes_views_of_any_sizes_and_many():
+    network = make("fast3r")
+    sizes = [(32, 48), (48, 32), *[(32, 48)] * 9]
+    images = [torch.rand(2, 3, *size) * 2 - 1 for size in sizes]
+    numbers = torch.arange(11) * 7
+    together = network(images, numbers)
+    assert [tuple(view.points.shape) for view in together] == [(2, *size, 3) for size in sizes]
+    scene = network([image[1:] for image in images], numbers)
+    for ours, theirs in zip(together, scene):
+        assert_alike({name: tensor[1:] for name, tensor in tensors(ours).items()}, tensors(theirs))
+    order = [0, 5, 1, *range(2, 5), *range(6, 11)]
+    turned = network([images[view] for view in order], numbers[order])
+    for place, view in enumerate(order):
+        assert_alike(tensors(turned[place]), tensors(together[view]))
+
+
+def test_numbers_of_views_are_distinct_and_the_same_every_time():
+    network = make("fast3r")
+    numbers = network.view_numbers(1000)
+    assert sorted(numbers.tolist()) == list(range(1000))
+    assert numbers[0] == 0
+    assert torch.equal(network.view_numbers(5), network.view_numbers(5))
+    assert not torch.equal(network.view_numbers(5), network.view_numbers(5, seed=1))
+    assert network.view_numbers(1).tolist() == [0]
+    counted = make("fast3r", random_image_idx_embedding=False)
+    assert counted.view_numbers(3).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="1001 views"):
+        network.view_numbers(1001)
+
+
+@torch.no_grad()
+def test_fast3r_attends_sharper_where_its_file_asks_for_it():
+    plain, sharper = make("fast3r"), make("fast3r", attn_bias_for_inference_enabled=True)
+    images = [torch.rand(1, 3, 32, 32)] * 2
+    assert sharper.decoder.dec_blocks[0].attn.scale == pytest.approx(0.5 * 1.28156, rel=1e-4)  # heads are 4 wide
+    assert not torch.allclose(plain(images)[0].points, sharper(images)[0].points)
+
+
+def test_files_written_while_training_fast3r_are_read():
+    network = make("fast3r")
+    state = {f"net.{name}": tensor for name, tensor in network.state_dict().items()}
+    assert set(network.adapt_state_dict(state)) == set(network.state_dict())
+
+
+@pytest.mark.parametrize("changes", [{}, {"n_ref": 1}])
+@torch.no_grad()
+def test_mv_dust3r_gives_scenes_and_paths_apart(changes):
+    network = make("mv_dust3r", **changes)
+    images = torch.rand(2, 10, 3, 16, 32) * 2 - 1
+    first = network(images)
+    every = network(images, all_paths=True)
+    rows = len(every.points) // 2
+    assert rows == network.config.n_ref
+    assert_alike(tensors(first), {name: tensor[::rows] for name, tensor in tensors(every).items()})
+    assert_alike({name: tensor[1:] for name, tensor in tensors(first).items()}, tensors(network(images[1:])))
+    if rows > 1:  # path 1 is path 0 of the scene whose first two views changed places
+        order = [1, 0, *range(2, 10)]
+        turned = network(images[:, order], all_paths=True)
+        assert_alike({"points": turned.points[0]}, {"points": every.points[1]})
+
+
+def test_mv_dust3r_refuses_what_it_cannot_take():
+    network = make("mv_dust3r")
+    with pytest.raises(ValueError, match="at least 3 views, not 2"):
+        network(torch.zeros(1, 2, 3, 16, 16))
+    with pytest.raises(ValueError, match="at least 2 views, not 1"):
+        make("mv_dust3r", n_ref=1)(torch.zeros(1, 1, 3, 16, 16))
+    for architecture in ("mv_dust3r", "fast3r"):
+        with pytest.raises(ValueError, match="30 x 32"):
+            make(architecture).encode(torch.zeros(1, 3, 32, 30))
+
+
+@pytest.mark.parametrize("architecture", ["fast3r", "mv_dust3r"])
+@torch.no_grad()
+def test_other_heads_stay_in_float32_under_autocast(architecture):
+    network = make(architecture)
+    images = torch.rand(1, 3, 3, 32, 48) * 2 - 1
+
+    def run():
+        found = network(images.unbind(1)) if architecture == "fast3r" else [network(images)]
+        return {f"{view}.{name}": tensor for view, one in enumerate(found) for name, tensor in tensors(one).items()}
+
+    exact = run()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = run()
+    for name, tensor in rough.items():
+        assert tensor.dtype == torch.float32, name
+        assert (tensor - exact[name]).abs().max() < 0.2 * exact[name].abs().max(), name
+
+
+def test_views_are_ordered_so_that_references_are_spread():
+    assert view_order(1) == [0]
+    for count in range(1, 60):
+        assert sorted(view_order(count)) == list(range(count))
+    assert view_order(40)[:4] == [0, 11, 21, 31]
 
 
 @torch.no_grad()

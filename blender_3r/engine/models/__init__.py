@@ -41,6 +41,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "point3r": Architecture("point3r", "Point3rConfig", "Point3r"),
     "wint3r": Architecture("wint3r", "WinT3rConfig", "WinT3r"),
     "mast3r": Architecture("mast3r", "Mast3rConfig", "Mast3r"),
+    "fast3r": Architecture("fast3r", "Fast3rConfig", "Fast3r"),
+    "mv_dust3r": Architecture("mv_dust3r", "MvDust3rConfig", "MvDust3r"),
     "pi3": Architecture("pi3", "Pi3Config", "Pi3"),
     "pi3x": Architecture("pi3x", "Pi3XConfig", "Pi3X"),
     "vggt": Architecture("vggt", "VggtConfig", "Vggt"),

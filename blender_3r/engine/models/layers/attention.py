@@ -6,6 +6,9 @@ logits or re-weights attention replaces that call.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -54,6 +57,18 @@ class SelfAttention(nn.Module):
         return self.q_norm(query).to(value.dtype), self.k_norm(key).to(value.dtype), value
 
 
+class KeysValues(NamedTuple):
+    """What a memory is read by, (B, heads, M, d) each; made once for all that read it."""
+
+    keys: Tensor
+    values: Tensor
+
+    def without(self, first: int, count: int) -> KeysValues:
+        """All tokens but `count` from `first` on."""
+        parts = ((part[:, :, :first], part[:, :, first + count :]) for part in self)
+        return KeysValues(*(torch.cat(part, dim=2) for part in parts))
+
+
 class CrossAttention(nn.Module):
     """Attention from one view's tokens to another's. Weights: `projq`, `projk`, `projv`, `proj`."""
 
@@ -66,13 +81,25 @@ class CrossAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(
-        self, tokens: Tensor, memory: Tensor, rope: RopeTables | None = None, memory_rope: RopeTables | None = None
+        self,
+        tokens: Tensor,
+        memory: Tensor | KeysValues,
+        rope: RopeTables | None = None,
+        memory_rope: RopeTables | None = None,
     ) -> Tensor:
-        """tokens: (B, N, C) that ask; memory: (B, M, C) that are read. Returns (B, N, C)."""
-        query, key, value = (
-            projection(source).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projection, source in ((self.projq, tokens), (self.projk, memory), (self.projv, memory))
-        )
-        if rope is not None and memory_rope is not None:
-            query, key = apply_rope(query, rope), apply_rope(key, memory_rope)
-        return self.proj(attend(query, key, value))
+        """tokens: (B, N, C) that ask; memory: (B, M, C) that are read, or their keys_values(), for which memory_rope is
+        of no effect. Returns (B, N, C).
+        """
+        if isinstance(memory, Tensor):
+            memory = self.keys_values(memory, memory_rope)
+        query = self._heads(self.projq(tokens))
+        query = query if rope is None else apply_rope(query, rope)
+        return self.proj(attend(query, memory.keys, memory.values))
+
+    def keys_values(self, memory: Tensor, rope: RopeTables | None = None) -> KeysValues:
+        """Of a memory (B, M, C) at the positions of rope."""
+        keys = self._heads(self.projk(memory))
+        return KeysValues(keys if rope is None else apply_rope(keys, rope), self._heads(self.projv(memory)))
+
+    def _heads(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)

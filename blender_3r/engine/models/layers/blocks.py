@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .attention import CrossAttention, SelfAttention
+from .attention import CrossAttention, KeysValues, SelfAttention
 from .rope import RopeTables
 
 
@@ -83,9 +83,18 @@ class DecoderBlock(nn.Module):
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
     def forward(
-        self, tokens: Tensor, memory: Tensor, rope: RopeTables | None = None, memory_rope: RopeTables | None = None
+        self,
+        tokens: Tensor,
+        memory: Tensor | KeysValues,
+        rope: RopeTables | None = None,
+        memory_rope: RopeTables | None = None,
     ) -> Tensor:
-        """tokens: (B, N, C); memory: (B, M, C). Returns (B, N, C)."""
+        """tokens: (B, N, C); memory: (B, M, C), or what keys_values() makes of it. Returns (B, N, C)."""
         tokens = tokens + self.attn(self.norm1(tokens), rope)
-        tokens = tokens + self.cross_attn(self.norm2(tokens), self.norm_y(memory), rope, memory_rope)
+        memory = self.norm_y(memory) if isinstance(memory, Tensor) else memory
+        tokens = tokens + self.cross_attn(self.norm2(tokens), memory, rope, memory_rope)
         return tokens + self.mlp(self.norm3(tokens))
+
+    def keys_values(self, memory: Tensor, rope: RopeTables | None = None) -> KeysValues:
+        """A memory that several sets of tokens read: (B, M, C)."""
+        return self.cross_attn.keys_values(self.norm_y(memory), rope)
