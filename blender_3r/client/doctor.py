@@ -62,13 +62,18 @@ class Checkup(Work):
         lock: Path | None = None,
         engine: Path = environment.ENGINE,
         use_network: bool = True,
+        own_python: Path | None = None,
     ) -> None:
-        """use_network: whether Blender may go online. Raises OSError when engine_folder cannot be written."""
+        """use_network: whether Blender may go online. own_python: the user's, to test instead of what is installed.
+
+        Raises OSError when engine_folder cannot be written.
+        """
         self.report: Report | None = None
         self._profile = profile
         self._lock = lock or locks.lock_path(profile)
         self._engine = engine
         self._use_network = use_network
+        self._own_python = own_python
         super().__init__(engine_folder)
 
     def _do(self) -> str:
@@ -82,26 +87,30 @@ class Checkup(Work):
         return self.report.text
 
     def _look(self, place: Path) -> Iterator[Finding]:
+        python = self._own_python or environment.python_of(place)
+        if self._own_python is not None:
+            yield self._check_python(python)
+            yield from self._self_test(python)
+            return
         self.step("Looking at the folder", 0.02)
         yield check_rights(self._folder)
         lock = locks.read_lock(self._lock) if self._lock.is_file() else None
         yield check_marker(place, lock)
         self.step("Starting its Python", 0.05)
-        python = self._check_python(place)
-        yield python
+        start = self._check_python(python)
+        yield start
         yield self._check_packages(place, lock)
-        if python.state == GOOD:
-            yield from self._self_test(place)
+        if start.state == GOOD:
+            yield from self._self_test(python)
         if self._use_network:
             yield self._check_index(place, lock)
 
-    def _check_python(self, place: Path) -> Finding:
-        python = environment.python_of(place)
+    def _check_python(self, python: Path) -> Finding:
         try:
             version = self.call([python, "-I", "-c", VERSION_PROBE], "The engine's Python does not start").strip()
         except Failed as error:
             return Finding("Python", BAD, error.message)
-        return Finding("Python", GOOD, f"Python {version}")
+        return Finding("Python", GOOD, f"{version}, starts")
 
     def _check_packages(self, place: Path, lock: locks.Lock | None) -> Finding:
         wanted = wanted_packages(place, lock)
@@ -115,13 +124,17 @@ class Checkup(Work):
         if not broken:
             return Finding("Packages", GOOD, f"{len(wanted)} packages, every file as it was installed")
         name, reason = next(iter(broken.items()))
-        others = f" So are {len(broken) - 1} others." if len(broken) > 1 else ""
+        others = (
+            f" Damaged, too: {', '.join(list(broken)[1:4])}{', ...' if len(broken) > 4 else ''}."
+            if len(broken) > 1
+            else ""
+        )
         return Finding("Packages", BAD, f"The package {name} is damaged: {reason}.{others}")
 
-    def _self_test(self, place: Path) -> Iterator[Finding]:
+    def _self_test(self, python: Path) -> Iterator[Finding]:
         self.step("Running the engine's own test", 0.75)
         lines: list[str] = []
-        command = [environment.python_of(place), "-I", "-X", "utf8", self._engine, "check", "--profile", self._profile]
+        command = [python, "-I", "-X", "utf8", self._engine, "check", "--profile", self._profile]
         try:
             self.call([*command, "--json"], "The engine does not start", lines.append)
         except Failed as error:
@@ -134,7 +147,8 @@ class Checkup(Work):
         for problem in report.get("problems", ()):
             yield Finding("Self-test", BAD, str(problem))
         if not report.get("problems"):
-            yield Finding("Self-test", GOOD, f"{', '.join(report.get('methods', ())) or 'No method'} can run")
+            methods = ", ".join(report.get("methods", ()))
+            yield Finding("Self-test", GOOD, f"passed; methods: {methods}" if methods else "passed")
         for device in report.get("devices", ()):
             yield Finding("Device", GOOD, str(device.get("text", device.get("id"))))
 

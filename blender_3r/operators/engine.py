@@ -24,9 +24,13 @@ OFFLINE = "Blender may not use the network: switch on Allow Online Access in Pre
 class _EngineWork:
     """What the operators share: not during a job or beside each other, and what starts them."""
 
+    needs_engine = False  # whether there must be something that it can work on
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         reason = why_not()
+        if not reason and cls.needs_engine and not is_something_there():
+            reason = "Nothing is installed"
         if reason:
             cls.poll_message_set(reason)
         return not reason
@@ -64,6 +68,11 @@ def why_not() -> str:
     if session.is_installing:
         return f"{session.installer.title} is not done yet"
     return "A job is running" if session.is_running else ""
+
+
+def is_something_there() -> bool:
+    """Whether an engine was installed, or half of one, or the preferences name a Python that is there."""
+    return session.engine.python is not None or preferences.engine_folder().is_dir()
 
 
 def _pythons() -> list[Path]:
@@ -118,10 +127,12 @@ class THREER_OT_check_engine(_EngineWork, bpy.types.Operator):
     bl_idname = "threer.check_engine"
     bl_label = "Check"
     bl_options = {"INTERNAL"}
+    needs_engine = True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        own = session.engine.python if session.engine.is_own else None
         online = bpy.app.online_access
-        return self.start(lambda folder, profile: Checkup(folder, profile, use_network=online))
+        return self.start(lambda folder, profile: Checkup(folder, profile, use_network=online, own_python=own))
 
 
 class THREER_OT_repair_engine(_EngineWork, bpy.types.Operator):
@@ -130,6 +141,7 @@ class THREER_OT_repair_engine(_EngineWork, bpy.types.Operator):
     bl_idname = "threer.repair_engine"
     bl_label = "Repair"
     bl_options = {"INTERNAL"}
+    needs_engine = True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if not bpy.app.online_access:
@@ -144,6 +156,7 @@ class THREER_OT_remove_engine(_EngineWork, bpy.types.Operator):
     bl_idname = "threer.remove_engine"
     bl_label = "Remove"
     bl_options = {"INTERNAL"}
+    needs_engine = True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_confirm(self, event)

@@ -54,7 +54,7 @@ def draw_preferences(layout: bpy.types.UILayout, preferences: bpy.types.AddonPre
         _draw_report(box)
     size = f", {megabytes(session.engine.bytes)}" if session.engine.bytes else ""
     if not session.engine.is_own:
-        draw_wrapped(box, f"Folder: {folder}{size}", icon="FILE_FOLDER")
+        draw_wrapped(box, f"Place: {folder}{size}", icon="FILE_FOLDER")
     _draw_buttons(box)
 
 

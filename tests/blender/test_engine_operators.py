@@ -111,3 +111,19 @@ def test_one_thing_at_a_time(folder, tmp_path, monkeypatch):
         time.sleep(0.01)
     assert session.installer.state.status == "cancelled"
     assert bpy.ops.threer.install_engine.poll()
+
+
+def test_what_is_not_there_cannot_be_checked(folder):
+    for name in ("check_engine", "repair_engine", "remove_engine"):
+        assert not getattr(bpy.ops.threer, name).poll()
+    folder.mkdir()  # something went wrong, so these must be at hand
+    assert bpy.ops.threer.repair_engine.poll()
+
+
+def test_check_looks_at_a_python_of_the_users_own(folder, tmp_path):
+    extension.preferences().engine_python = str(write_fake_python(tmp_path / "own", "broken engine"))
+    assert bpy.ops.threer.check_engine() == {"FINISHED"}
+    found = {finding.name: finding for finding in session.installer.report.findings}
+    assert set(found) == {"Python", "Self-test"}
+    assert found["Self-test"].state == "bad"
+    assert "OpenCV cannot be loaded" in found["Self-test"].text

@@ -258,7 +258,7 @@ def test_the_preferences_say_where_the_engine_is_and_how_large():
     extension.preferences().engine_folder = "/x"
     session.engine = Status("ready", "Classic engine in /x.", profile="classic", bytes=450_000_000)
     shown = " ".join(drawn_preferences())
-    assert "Classic engine in /x. Folder: /x, 450 MB" in shown
+    assert "Classic engine in /x. Place: /x, 450 MB" in shown
     for button in ("install_engine_wheels", "check_engine", "repair_engine", "remove_engine", "open_engine_folder"):
         assert f"[threer.{button}: " in shown
     assert "PyTorch" not in shown
