@@ -2,7 +2,7 @@
 
 Modes: work (a whole job over SECONDS), fail (a sentence), crash, killed, exit (ends without a word), hang (stops
 listening in mid-job), deaf (never answers), garbage (noise between messages), version (another protocol), release
-(another version), flood
+(another version), huge (a line of 100 MB), half (messages in two halves; ends in the middle of the last), flood
 (messages as fast as the pipe takes them), family (starts a grandchild that outlives it), broken (unreadable results).
 """
 
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from blender_3r.engine import __version__, protocol
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.reconstruction import Intrinsics, Reconstruction, View
+from tests import fake_models
 
 FRAMES = 20
 STEPS = 40
@@ -32,7 +33,13 @@ DEPTH_WIDTH, DEPTH_HEIGHT = 64, 36
 
 
 def say(type_: str, **fields: object) -> None:
-    sys.stdout.buffer.write(json.dumps({"type": type_, **fields}).encode() + b"\n")
+    line = json.dumps({"type": type_, **fields}).encode() + b"\n"
+    if sys.argv[1] == "half":
+        sys.stdout.buffer.write(line[:9])
+        sys.stdout.buffer.flush()
+        time.sleep(0.003)
+        line = line[9:]
+    sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()
 
 
@@ -40,6 +47,7 @@ class Fake:
     def __init__(self, mode: str, seconds: float) -> None:
         self.mode, self.seconds = mode, seconds
         self.cancelled = threading.Event()
+        self.models = fake_models.FakeModels(mode, seconds, say)
 
     def listen(self) -> None:
         """Main thread: messages until the input closes."""
@@ -47,6 +55,8 @@ class Fake:
             message = json.loads(line)
             if message["type"] == "quit":
                 break
+            if message["type"] in fake_models.KINDS:
+                self.models.answer(message)
             if message["type"] == "cancel":
                 self.cancelled.set()
             if message["type"] == "reconstruct":
@@ -80,6 +90,9 @@ class Fake:
                 say("view", id=id_, index=step - STEPS // 2 - 1)
         if self.mode == "broken":
             (job.path / "cameras.json").write_text("{")
+        if self.mode == "half":
+            os.write(1, b'{"type": "done", "id": ')
+            os._exit(0)
         say("done", id=id_, summary=summary(self.seconds))
 
     def disturb(self, step: int) -> None:
@@ -89,6 +102,10 @@ class Fake:
             say("progress", id="another job", fraction=0.99)
             say("progress", fraction="many")
             say("something new", id=1)
+        if self.mode == "huge" and step == STEPS // 4:
+            for _ in range(100):
+                sys.stdout.buffer.write(b"x" * (1 << 20))
+            sys.stdout.buffer.write(b"\n")
         if self.mode == "flood":
             for _ in range(2000):
                 say("progress", id="another job", fraction=0.5)

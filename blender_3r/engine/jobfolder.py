@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
@@ -197,7 +198,7 @@ class JobFolder:
             temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target.parent))
             try:
                 for name in names:
-                    np.save(temporary / f"{name}.npy", np.ascontiguousarray(arrays[name]))
+                    write_array(temporary / f"{name}.npy", arrays[name])
                 temporary.chmod(0o755)
                 if target.exists():
                     stale = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target.parent)) / "old"
@@ -250,6 +251,13 @@ def open_to_append(path: Path) -> BinaryIO:
         raise OSError(errno.ELOOP, "it is a link", str(path))
     no_links = getattr(os, "O_NOFOLLOW", 0)
     return open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags | no_links, 0o644))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """A .npy file. Raises OSError when the disk is full, which np.save overlooks for the last few kilobytes."""
+    with open(path, "wb") as file:
+        sink = SimpleNamespace(write=file.write)  # given a real file, numpy writes past Python and its checks
+        np.lib.format.write_array(sink, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def _lock(file: BinaryIO) -> bool:

@@ -15,6 +15,7 @@ from export_jobs import FAR, NEAR, files_in, make_job
 
 from blender_3r.engine.errors import EngineError
 from blender_3r.engine.export import FORMATS, export_job
+from blender_3r.engine.jobfolder import write_array
 from blender_3r.engine.reconstruction import Intrinsics, Reconstruction, View
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,14 +196,14 @@ def test_a_failed_export_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
     job = make_job(tmp_path / "job")
     out = export_job(job.path, "depth-npy", tmp_path / "out")
     before = {name: (out / name).read_bytes() for name in files_in(out)}
-    saved = np.save
+    saved = write_array
 
     def refuse_the_third(path, values):
         if "02" in str(path):
             raise OSError(28, "No space left on device")
         saved(path, values)
 
-    monkeypatch.setattr("blender_3r.engine.export.depth.np.save", refuse_the_third)
+    monkeypatch.setattr("blender_3r.engine.export.depth.write_array", refuse_the_third)
     for target in (out, tmp_path / "new"):
         with pytest.raises(EngineError, match="No space left"):
             export_job(job.path, "depth-npy", target, min_confidence=0.5)

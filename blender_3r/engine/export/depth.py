@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import media  # noqa: F401 (switches OpenCV's EXR on)
 from ..errors import EngineError
-from ..jobfolder import JobFolder
+from ..jobfolder import JobFolder, write_array
 from ..reconstruction import Reconstruction
 from . import ExportOptions
 from .names import map_names
@@ -63,7 +63,7 @@ def write_npy(job: JobFolder, result: Reconstruction, out: Path, options: Export
         for kind, values in (("depth", depth), ("confidence", confidence)):
             path = out / kind / f"{name}.npy"
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, values)
+            write_array(path, values)
 
 
 def _maps(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ..errors import EngineError
 from ..reconstruction import Reconstruction
@@ -32,6 +32,6 @@ def map_names(result: Reconstruction) -> list[str]:
 def _check(result: Reconstruction) -> None:
     """A damaged cameras.json must not make an export write outside its folder."""
     for view in result.views:
-        path = PurePosixPath(view.file)
-        if path.is_absolute() or ".." in path.parts or not path.name:
+        path, here = PurePosixPath(view.file), Path(view.file)  # backslashes and drives count where they mean something
+        if path.is_absolute() or ".." in (*path.parts, *here.parts) or here.anchor or not path.name:
             raise EngineError("input", f"cameras.json names a view {view.file!r}, which is no file name.")

@@ -317,7 +317,7 @@ class _Run:
 def _refuse_foreign_folder(folder: Path) -> None:
     """Results of an earlier job are removed, so the folder must not hold anything else under the same names."""
     if folder.exists() and not folder.is_dir():
-        raise EngineError("usage", f"{folder} is a file, not a folder.", "Choose a folder for the job.")
+        raise EngineError("usage", f"The job folder {folder} is a file, not a folder.", "Choose a folder for the job.")
     if (folder / "request.json").exists():
         return
     for name in _RESULTS:
@@ -325,6 +325,6 @@ def _refuse_foreign_folder(folder: Path) -> None:
         if path.is_file() or (path.is_dir() and any(path.iterdir())):
             raise EngineError(
                 "usage",
-                f"{folder} holds other files ({name}) and no job.",
+                f"The folder {folder} holds other files ({name}) and no job.",
                 "Choose an empty or a new folder for the job.",
             )

@@ -1,7 +1,10 @@
-"""A method that solves nothing: cameras on a line, a slanted depth. The variable FAKE_METHOD says how it behaves.
+"""A method that solves nothing: cameras on a line, a slanted depth. The variable FAKE_METHOD says how it behaves, or
+@FILE with it, which is read anew for each job.
 
 {"sleep": s between views, "raise": exception to raise after the views, "kill_at": view at which the process dies,
-"print": chatter on standard output, "unsolved": cameras without a pose, "runs": file that gets a line per run}
+"print": chatter on standard output, "unsolved": cameras without a pose, "runs": file that gets a line per run,
+"large": times the size of the maps, "limit": [view, bytes]: from that view on the system lets no file grow beyond
+bytes, as if the disk were full}
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -28,7 +32,7 @@ ERRORS = {
 
 
 def run(frames, settings, context):
-    how = json.loads(os.environ.get("FAKE_METHOD") or "{}")
+    how = read_behaviour(os.environ.get("FAKE_METHOD") or "{}")
     if "runs" in how:
         with open(how["runs"], "a") as file:
             file.write("run\n")
@@ -49,16 +53,29 @@ def run(frames, settings, context):
         context.check_cancelled()
         if how.get("kill_at") == index:
             os.kill(os.getpid(), signal.SIGKILL)
+        if how.get("limit", [None])[0] == index:
+            limit_files(how["limit"][1])
         time.sleep(how.get("sleep", 0))
         yield Progress("Computing depth", index, len(frames), 0.2 + 0.8 * index / len(frames))
         if settings.get("dense", True) and not context.job.has_view(index):
-            depth = np.full((12, 16), 2.0 + index, np.float32)
+            large = int(how.get("large", 1))
+            depth = np.full((12 * large, 16 * large), 2.0 + index, np.float32)
             depth[0] = 0
-            confidence = np.linspace(0, 1, 16 * 12, dtype=np.float32).reshape(12, 16)
-            color = frames.read(index, max_side=16)
+            confidence = np.linspace(0, 1, depth.size, dtype=np.float32).reshape(depth.shape)
+            color = frames.read(index, max_side=16).repeat(large, axis=0).repeat(large, axis=1)
             yield ViewReady(index, {"depth": depth, "confidence": confidence, "color": color})
     if "raise" in how:
         raise ERRORS[how["raise"]]
+
+
+def read_behaviour(text):
+    return json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+
+
+def limit_files(size):
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def make_result(frames, unsolved):
