@@ -107,7 +107,7 @@ def _settings(config: dict[str, Any]) -> SparseSettings:
         "depth_mode": "depth_mode",
     }
     given = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
-    return SparseSettings(optimise_center=True, **given)
+    return SparseSettings(optimise_center=True, optimise_focal=True, **given)
 
 
 def _losses(data: dict[str, Tensor]) -> Iterator[Result]:

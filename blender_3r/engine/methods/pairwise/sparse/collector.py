@@ -39,7 +39,7 @@ class SparseScene(Scene):
 class SparseCollector:
     """Collects pairs of n images; see add_pair() and finish().
 
-    A single image is paired with itself: add_pair(0, 0, ...).
+    A single image is paired with itself: add_pair(0, 0, ...). It keeps the focal and depth of its canonical view.
     """
 
     def __init__(
@@ -117,6 +117,8 @@ class SparseCollector:
         settings = settings or SparseSettings()
         chosen = self._connected(settings)
         part = settings.select([0, 0] if self._single else chosen)
+        if self._single:  # a view and its copy say nothing about depth; iterations would only let it drift
+            part = replace(part, coarse_iterations=0, fine_iterations=0)
         pairs, fallbacks = self._restricted(chosen)
         images = []
         for number, index in enumerate(chosen):
