@@ -64,6 +64,15 @@ class TestSpatialMemory:
         nothing = memory.read(torch.zeros(1, 4), identity, identity, identity)  # all weights are 1/4
         assert torch.equal(nothing, torch.zeros(1, 4))
 
+    def test_it_counts_in_full_precision_where_keys_are_not(self):
+        memory = SpatialMemory(MemoryLimits(5, 4000, 0.0, 1.0))
+        for _ in range(300):
+            memory.add(self.frame(0).bfloat16(), self.frame(1).bfloat16())
+        assert memory.counts[0] == 299
+        memory.limits = MemoryLimits(5, 4000, 0.0, 0.95)
+        assert not memory.add(self.frame(0).bfloat16(), self.frame(1).bfloat16())
+        assert memory.similarity == pytest.approx(1, abs=1e-5)
+
     def test_an_empty_memory_cannot_be_read(self):
         with pytest.raises(ValueError, match="nothing"):
             SpatialMemory(MemoryLimits()).read(torch.zeros(1, 4), *[torch.nn.Identity()] * 3)

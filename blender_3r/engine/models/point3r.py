@@ -167,7 +167,7 @@ class Point3r(nn.Module):
         seen = encode_grid(maps, self.pts_patch_embed, self.value_encoder, self.value_norm, config.rope_base)
         features = self.decoder_embed_memory(keys + self.value_out(seen.tokens))
         positions = avg_pool2d(maps, config.patch_size).flatten(2).transpose(1, 2)
-        return Pointers(positions[0], features[0])
+        return Pointers(positions[0], features[0].float())
 
     def _ropes(self, state: Point3rState, heads: int) -> tuple[Any, Any]:
         """Tables for the view's tokens, pose token first, and for the pointers, in a decoder with so many heads."""

@@ -58,7 +58,7 @@ class SpatialMemory:
         self.similarity = self._similarity(keys)
         if self.similarity is not None and self.similarity > self.limits.sim_thresh:
             return False
-        new = keys.new_zeros(len(keys))
+        new = torch.zeros(len(keys), device=keys.device)  # counting takes float32, whatever keys are in
         if len(self) == 0:
             self.keys, self.values, self.counts, self.attention = keys, values, new, new
         else:
@@ -88,7 +88,7 @@ class SpatialMemory:
         if len(self) == 0 or self.limits.sim_thresh == 1:
             return None
         recent = self.keys[-self.frames * len(keys) :].view(-1, *keys.shape)
-        return float(cosine_similarity(recent, keys, dim=-1).mean(dim=1).max())
+        return float(cosine_similarity(recent.float(), keys.float(), dim=-1).mean(dim=1).max())
 
     def _make_room(self, per_frame: int) -> None:
         limits = self.limits
