@@ -35,14 +35,14 @@ PROFILES = {
             "classic",
             "Classic",
             "The classic method: no networks, works offline and without a graphics card, commercial use allowed",
-            "about 150 MB to download, 400 MB on disk",
+            "125 MB to download, 450 MB on disk",
             1_000_000_000,
         ),
         Profile(
             "full",
             "Full",
             "Classic, and PyTorch for the methods with networks; each network has a licence of its own",
-            "0.6 to 4 GB to download, by the graphics card",
+            "0.4 to 4 GB to download, by the graphics card",
             12_000_000_000,
         ),
     )

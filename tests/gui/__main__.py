@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WINDOW = HERE / "blender-window.sh"
-SCENARIOS = ("first_steps", "installing", "job", "troubles", "busy_artist", "disabled", "quits", "killed", "real_job")
+SCENARIOS = """first_steps installing engine_care job troubles busy_artist disabled quits killed real_job""".split()
 CANNOT = 77
 PICTURES = """first_steps/offline first_steps/no-engine installing/installing installing/install-failed
+  engine_care/preferences-window
   first_steps/no-footage first_steps/ready job/running troubles/failed troubles/crashed troubles/stopping
   troubles/cancelled troubles/missing-footage busy_artist/waiting busy_artist/other-file real_job/real-running
   real_job/real-done real_job/real-window real_job/camera-window""".split()

@@ -189,6 +189,14 @@ class Gui:
         subprocess.run(["import", "-window", "root", *arguments, str(self.out / f"{name}.png")], check=True)
         yield
 
+    def shot_of(self, area: bpy.types.Area, name: str) -> Steps:
+        """A picture of one area as NAME.png."""
+        top = self.window.height - area.y - area.height
+        crop = f"{area.width}x{area.height}+{area.x}+{top}"
+        target = str(self.out / f"{name}.png")
+        subprocess.run(["import", "-window", "root", "-crop", crop, "+repage", target], check=True)
+        yield
+
 
 class Player:
     """Feeds a scenario from a timer; ends Blender with status 0 when it came to its end, else 3."""

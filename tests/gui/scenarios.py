@@ -236,7 +236,7 @@ def installing(gui):
     bpy.context.preferences.system.use_online_access = True
     gui.preferences.engine_folder = str(gui.out / "engine")
     environment = sys.modules[f"{gui.module}.client.environment"]
-    python = write_fake_python(gui.out / "python", pause=2.0)
+    python = write_fake_python(gui.out / "python", pause=8.0)
     environment.base_pythons = lambda *_: [python]
     yield from gui.click("threer.install_engine")
     began = time.monotonic()
@@ -248,16 +248,55 @@ def installing(gui):
     assert not (gui.out / "engine" / "classic").exists()
     yield from gui.shot("install-cancelled")
     write_fake_python(gui.out / "python", mode="offline")
+    shutil.rmtree(gui.out / "engine" / "tools")  # else what the earlier Python made is used again
     yield from gui.click("threer.install_engine")
     yield from gui.wait(lambda: not gui.session.is_installing, "the end of the installation")
     yield from gui.pause(0.3)
     yield from gui.shot("install-failed")
     write_fake_python(gui.out / "python")
+    shutil.rmtree(gui.out / "engine" / "tools")
     yield from gui.click("threer.install_engine")
     yield from gui.wait(lambda: gui.session.engine.state == "ready", "the engine")
     yield from gui.pause(0.3)
     yield from gui.shot("installed")
     assert gui.facts["longest_cpu_s"] < STALL_S
+
+
+def engine_care(gui):
+    """The preferences: nothing there, a download, an engine, what Check finds, what Remove leaves."""
+    yield from arrive(gui)
+    bpy.context.preferences.system.use_online_access = True
+    gui.preferences.engine_folder = str(gui.out / "engine")
+    environment = sys.modules[f"{gui.module}.client.environment"]
+    python = write_fake_python(gui.out / "python", pause=1.5)
+    environment.base_pythons = lambda *_: [python]
+    area = gui.area
+    with bpy.context.temp_override(window=gui.window):
+        bpy.ops.preferences.addon_show(module=gui.module)
+    other = bpy.context.window_manager.windows[-1]
+    with bpy.context.temp_override(window=other):
+        bpy.ops.wm.window_close()  # without a window manager it would lie outside of the screen
+    area.type = "PREFERENCES"
+    yield from gui.pause(1.0)
+    yield from gui.shot_of(area, "preferences-missing")
+    bpy.ops.threer.install_engine()
+    yield from gui.wait(lambda: "opencv" in gui.session.installer.state.step, "a download")
+    yield from gui.pause(1.0)
+    yield from gui.shot_of(area, "preferences-installing")
+    yield from gui.wait(lambda: gui.session.engine.state == "ready", "the engine")
+    yield from gui.pause(0.5)
+    yield from gui.shot_of(area, "preferences-window")
+    bpy.ops.threer.check_engine()
+    yield from gui.wait(lambda: not gui.session.is_installing, "the end of the check")
+    assert not gui.session.installer.report.is_healthy, "the stand-in has no packages"
+    yield from gui.pause(0.5)
+    yield from gui.shot_of(area, "preferences-checked")
+    bpy.ops.threer.remove_engine("EXEC_DEFAULT")
+    yield from gui.wait(lambda: not gui.session.is_installing, "the end of the removal")
+    yield from gui.pause(0.5)
+    yield from gui.shot_of(area, "preferences-removed")
+    assert gui.session.engine.state == "missing"
+    assert not (gui.out / "engine").exists()
 
 
 def real_job(gui):
