@@ -23,6 +23,10 @@ from .matching import match_symmetric
 from .optimise import SparseOptimiser, SparseResult, SparseSettings
 from .tree import build_tree, largest_part
 
+# Matches of all pairs at most; above, each pair keeps its share of the most trusted ones. Aligning takes about half a
+# kilobyte of memory for each.
+MATCHES = 4_000_000
+
 
 @dataclass
 class SparseScene(Scene):
@@ -48,15 +52,18 @@ class SparseCollector:
         colors: list[np.ndarray] | None = None,
         subsample: int = 8,
         joining_confidence: float = float(np.log(3.0)),
+        check_cancelled: Check = no_check,
     ) -> None:
         """sizes: (height, width) of each image in network pixels, multiples of subsample. colors: (height, width, 3)
         uint8 of each, for the points. joining_confidence: see SparseSettings.joining_share; what a pixel must have.
+        check_cancelled: called many times a second while a pair is matched.
         """
         self._single = len(sizes) == 1
         self._sizes = list(sizes) * (2 if self._single else 1)
         self._colors = list(colors) * (2 if self._single else 1) if colors is not None else None
         self._subsample = subsample
         self._joining_confidence = joining_confidence
+        self._check_cancelled = check_cancelled
         self._sums = [CanonicalSum(height, width, subsample) for height, width in self._sizes]
         self._pairs: dict[tuple[int, int], PairMatches] = {}
         self._fallbacks: dict[tuple[int, int], Fallback] = {}
@@ -94,6 +101,7 @@ class SparseCollector:
             (ii.descriptor_confidence, ji.descriptor_confidence),
             (ij.descriptor_confidence, jj.descriptor_confidence),
             self._subsample,
+            self._check_cancelled,
         )
         self._pairs[i, j] = PairMatches(
             i, j, matches.xy1.to("cpu", torch.int16), matches.xy2.to("cpu", torch.int16), matches.confidence.cpu()
@@ -157,7 +165,7 @@ class SparseCollector:
         """Pairs and fallbacks among some images, numbered in their order."""
         position = {index: number for number, index in enumerate(chosen)}
         pairs = [
-            PairMatches(position[i], position[j], pair.xy_first, pair.xy_second, pair.confidence)
+            replace(pair, first=position[i], second=position[j])
             for (i, j), pair in self._pairs.items()
             if i in position and j in position
         ]
@@ -166,7 +174,8 @@ class SparseCollector:
             for (i, j), value in self._fallbacks.items()
             if i in position and j in position
         }
-        return pairs, fallbacks
+        limit = MATCHES // max(1, len(pairs))
+        return [pair.strongest(limit) for pair in pairs], fallbacks
 
     def _scene(
         self, chosen: list[int], images: list[CanonicalImage], optimiser: SparseOptimiser, result: SparseResult

@@ -28,6 +28,13 @@ class PairMatches:
         """Whether the best of the matches is above the threshold."""
         return len(self.confidence) > 0 and bool(self.confidence.max() > threshold)
 
+    def strongest(self, count: int) -> PairMatches:
+        """The matches with most confidence, `count` at most, in their order."""
+        if len(self.confidence) <= count:
+            return self
+        kept = self.confidence.topk(count).indices.sort().values
+        return PairMatches(self.first, self.second, self.xy_first[kept], self.xy_second[kept], self.confidence[kept])
+
 
 @dataclass(frozen=True)
 class Fallback:
@@ -105,7 +112,9 @@ def condense(
     """
     block_start = torch.tensor([0] + [image.blocks for image in images]).cumsum(0)
     anchors, slices = _anchors(images, pairs, block_start)
-    per_image = [sum(stop - start for (i, _), (start, stop) in slices.items() if i == k) for k in range(len(images))]
+    per_image = [0] * len(images)
+    for (i, _), (start, stop) in slices.items():
+        per_image[i] += stop - start
     fallback, per_camera = _fallback(pairs, fallbacks, per_image, anchors["anchor_block"], block_start, threshold)
     cores = [image.core_depth.reshape(-1) for image in images]
     medians = torch.stack([core.median() for core in cores])
@@ -128,15 +137,16 @@ def _anchors(
     images: list[CanonicalImage], pairs: list[PairMatches], block_start: Tensor
 ) -> tuple[dict[str, Tensor], dict[tuple[int, int], tuple[int, int]]]:
     """The anchors of all images, neighbours in the order of the symmetrised pairs, and where each pair's lie."""
-    directed = [(pair.first, pair.second, pair.xy_first) for pair in pairs]
-    directed += [(pair.second, pair.first, pair.xy_second) for pair in pairs]
+    neighbours: list[list[tuple[int, Tensor]]] = [[] for _ in images]
+    for pair in pairs:
+        neighbours[pair.first].append((pair.second, pair.xy_first))
+    for pair in pairs:
+        neighbours[pair.second].append((pair.first, pair.xy_second))
     slices: dict[tuple[int, int], tuple[int, int]] = {}
     pixels, blocks, offsets = [torch.zeros(0, 2)], [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0)]
     done = 0
     for i, image in enumerate(images):
-        for first, second, xy in directed:
-            if first != i:
-                continue
+        for second, xy in neighbours[i]:
             block, offset = image.anchors(xy)
             slices[i, second] = (done, done + len(xy))
             done += len(xy)

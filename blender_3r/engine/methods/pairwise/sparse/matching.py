@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..alignment.scene import Check, no_check
+
 # After this many walks to and fro a point that has not found a mutual pair is given up.
 ROUNDS = 10
 # Similarities held at once: 4 MB on the CPU, where more leaves the caches and takes four times as long, 256 MB on
@@ -27,17 +29,18 @@ class Matches(NamedTuple):
     confidence: Tensor
 
 
-def nearest(queries: Tensor, base: Tensor) -> Tensor:
+def nearest(queries: Tensor, base: Tensor, check_cancelled: Check = no_check) -> Tensor:
     """Exhaustive search: for each of queries (q, D) the row of base (b, D) with the largest inner product, (q,) int64.
 
     For unit vectors that is the nearest in the Euclidean sense. Works in blocks, so the memory taken does not depend
-    on q and b; the first of equally good rows wins.
+    on q and b; the first of equally good rows wins. check_cancelled is called many times a second.
     """
     limit = CPU_SIMILARITIES if queries.device.type == "cpu" else DEVICE_SIMILARITIES
     columns = min(BLOCK, len(base))
     rows = max(1, min(BLOCK, limit // max(columns, 1)))
     found = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     for start in range(0, len(queries), rows):
+        check_cancelled()
         some = queries[start : start + rows]
         best = torch.full((len(some),), -torch.inf, dtype=some.dtype, device=some.device)
         index = found[start : start + rows]
@@ -63,8 +66,9 @@ class NeighbourTable:
     Points that walk to the same pair ask for the same neighbours; so do the searches from either side.
     """
 
-    def __init__(self, first: Tensor, second: Tensor) -> None:
+    def __init__(self, first: Tensor, second: Tensor, check_cancelled: Check = no_check) -> None:
         """first: (H1, W1, D), second: (H2, W2, D), unit vectors on one device."""
+        self._check_cancelled = check_cancelled
         self._features = tuple(side.detach().reshape(-1, side.shape[-1]).contiguous() for side in (first, second))
         self._known = tuple(
             torch.full((len(side),), -1, dtype=torch.int64, device=side.device) for side in self._features
@@ -78,7 +82,7 @@ class NeighbourTable:
         known = self._known[side]
         missing = torch.unique(pixels[known[pixels] < 0])
         if len(missing):
-            known[missing] = nearest(self._features[side][missing], self._features[1 - side])
+            known[missing] = nearest(self._features[side][missing], self._features[1 - side], self._check_cancelled)
         return known[pixels]
 
 
@@ -191,6 +195,7 @@ def match_symmetric(
     confidences1: tuple[Tensor, Tensor],
     confidences2: tuple[Tensor, Tensor],
     subsample: int = 8,
+    check_cancelled: Check = no_check,
 ) -> Matches:
     """Matches of a pair that was predicted in both orders: four searches, merged.
 
@@ -200,7 +205,7 @@ def match_symmetric(
     """
     runs, confidences = [], []
     for maps, (confidence1, confidence2) in ((first_order, confidences1), (second_order, confidences2)):
-        table = NeighbourTable(*maps)
+        table = NeighbourTable(*maps, check_cancelled)
         for reverse in (False, True):
             xy1, xy2 = reciprocal_matches(table, subsample, reverse=reverse)
             runs.append((xy1, xy2))
