@@ -74,7 +74,7 @@ class Installer(Work):
         except OSError:
             raise Failed(
                 f"There is no ready-made engine for this system ({locks.platform_id()}).",
-                "Make a Python with the packages in client/engine-classic.txt, and name it as Engine Python in the preferences.",
+                "Make a Python with the packages in client/engine-classic.txt, and name it in the preferences.",
             ) from None
 
     def _check_place(self) -> None:

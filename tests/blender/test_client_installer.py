@@ -159,7 +159,7 @@ def test_a_system_without_ready_made_packages_is_told(tmp_path):
     installer = Installer([write_fake_python(tmp_path)], tmp_path / "engine", lock=tmp_path / "none.txt")
     finish(installer)
     assert locks.platform_id() in installer.state.failure.message
-    assert "Engine Python" in installer.state.failure.hint
+    assert "name it in the preferences" in installer.state.failure.hint
 
 
 def test_a_cancelled_repair_does_not_count_as_whole(install, tmp_path):
