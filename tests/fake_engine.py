@@ -60,6 +60,7 @@ class Fake:
             if message["type"] == "cancel":
                 self.cancelled.set()
             if message["type"] == "reconstruct":
+                self.cancelled.clear()
                 threading.Thread(target=self.run, args=(message,), daemon=True).start()
                 if self.mode == "hang":
                     signal.signal(signal.SIGTERM, signal.SIG_IGN)

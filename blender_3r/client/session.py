@@ -69,7 +69,7 @@ class Session:
 
     @property
     def is_taken(self) -> bool:
-        """A new job has to wait for its turn."""
+        """Whether a new job has to wait."""
         return self.is_running or bool(self.waiting)
 
     def turns(self) -> list[Turn]:
@@ -121,8 +121,7 @@ class Session:
         if self.job.state.status == "cancelled":
             return f"{name} was cancelled."
         text = self.job.state.summary.get("text") or "Done."
-        elsewhere = "" if self._reading is None else " It is kept in its job folder: its file was closed."
-        return f"{name}: {text}{elsewhere}"
+        return f"{name}: {text}" + (" It is kept in its job folder: its file was closed." if self._reading else "")
 
     def fail(self, failure: Failure) -> None:
         """Show a failure that happened before there was a job."""
@@ -244,7 +243,7 @@ class Session:
         return True
 
     def _wake(self) -> None:
-        if not bpy.app.background and not bpy.app.timers.is_registered(_tick):
+        if has_window() and not bpy.app.timers.is_registered(_tick):
             bpy.app.timers.register(_tick, first_interval=TICK_S, persistent=True)
         redraw()
 
@@ -288,6 +287,11 @@ def redraw() -> None:
                         region.tag_redraw()
             elif area.type == "PREFERENCES":
                 area.tag_redraw()
+
+
+def has_window() -> bool:
+    """Without one no timer runs between a script's statements."""
+    return not bpy.app.background
 
 
 def is_artist_busy(window: bpy.types.Window) -> bool:

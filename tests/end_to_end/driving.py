@@ -1,5 +1,5 @@
-"""The extension's client at the wheel of a real engine, without Blender: what the panel would show, and what lies in the
-job folder. The engine's method is the one of `tests/engine/support/fake_method.py`.
+"""The extension's client at the wheel of a real engine, without Blender: what the panel would show, and what lies in
+the job folder. The engine's method is the one of `tests/engine/support/fake_method.py`.
 """
 
 from __future__ import annotations

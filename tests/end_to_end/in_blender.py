@@ -157,7 +157,32 @@ def imported(footage: Path, folder: Path) -> dict[str, Any]:
     return found
 
 
+def long(footage: Path, folder: Path) -> dict[str, Any]:
+    """A job that takes a while: whoever plays this scenario kills Blender meanwhile."""
+    extension.reconstruct(footage, quality="fine")
+    return {"survived": True}
+
+
+def shared(footage: Path, folder: Path) -> dict[str, Any]:
+    """A short job with the engine of a folder that another Blender uses too, at the same time."""
+    preferences = bpy.context.preferences.addons[extension.MODULE].preferences
+    preferences.engine_python = ""
+    preferences.engine_folder = os.environ["SHARED_ENGINE_FOLDER"]
+    preferences.job_folder = os.environ["SHARED_JOBS"]
+    settings = {"quality": "draft", "dense": False, "use_range": True, "first": 1, "last": 16}
+    panel = bpy.context.scene.threer
+    panel.path = str(footage)
+    (folder / "ready").touch()
+    while not (folder.parent / "go").exists():
+        time.sleep(0.01)
+    sentence = sentence_of(lambda: extension.reconstruct(footage, **settings))
+    camera = bpy.context.scene.camera
+    return {"sentence": sentence, "has_camera": camera is not None, "engine": engine_children()}
+
+
 SCENARIOS = {
+    "long": long,
+    "shared": shared,
     "whole": whole,
     "killed": killed,
     "refused": refused,
