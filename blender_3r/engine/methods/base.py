@@ -6,14 +6,16 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 from ..errors import Cancelled
 from ..jobfolder import JobFolder
-from ..media.frames import FrameSource
 from ..reconstruction import Reconstruction
+
+if TYPE_CHECKING:
+    from ..media.frames import FrameSource
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _read_pickle(path: Path) -> Checkpoint:
             data = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         name = _unwanted_name(path, str(error))
-        raise (_refusal(path, name) if name else _unreadable(path, error)) from error
+        raise (_refusal(path, name) if name else _unreadable(path, None)) from error
     except MemoryError:
         raise
     except Exception as error:  # a damaged archive can raise nearly anything
@@ -231,7 +231,10 @@ def _refusal(path: Path, name: str) -> EngineError:
     )
 
 
-def _unreadable(path: Path, error: Exception) -> EngineError:
-    first = (str(error) or type(error).__name__).split("\n")[0].strip().rstrip(".")
+def _unreadable(path: Path, error: Exception | None) -> EngineError:
+    """error: None where its words would mislead: torch advises to run what the file brings along."""
+    first = "its content is not that of one"
+    if error is not None:
+        first = (str(error) or type(error).__name__).split("\n")[0].strip().rstrip(".")
     text = f"{path} is damaged or no checkpoint ({first[:200]})."
     return EngineError("input", text, "Get the file again.")
