@@ -59,7 +59,7 @@ def align_fast(
         samples = sample_images(predictions, roles, centers, min(count, limit))
         check_cancelled()
         if variables is None:
-            variables = start(predictions, samples, roles, settings)
+            variables = start(predictions, samples, roles, settings, check_cancelled)
         soft = softening(samples, unknowns, variables, check_cancelled)
         loss, depths = evaluate(samples, unknowns, variables, None, soft, check_cancelled)
         state = State(variables, depths, loss, Memory())

@@ -9,8 +9,8 @@ from .fast_system import System
 from .fast_variables import Unknowns
 
 DAMPING = 1e-6  # relative; stands for the directions nothing measures, such as where the world's origin is
-# Up to so many unknowns (about 550 pairs) the form is one matrix; beyond, it is only ever multiplied with.
-DENSE = 4000
+# Up to so many unknowns (about 200 pairs) the form is one matrix; beyond, it is only ever multiplied with.
+DENSE = 1500
 MOST_ROUNDS = 200
 ACCURACY = 1e-3
 

@@ -11,7 +11,7 @@ from ..predictions import PairPredictions
 from .connections import edge_scores, spanning_tree
 from .fast_sample import ImageSample, Role
 from .fast_variables import Variables, known_rows, normalized
-from .scene import AlignSettings
+from .scene import AlignSettings, Check, no_check
 
 REWEIGHTINGS = 5  # of each similarity, from squares towards distances: streamers and wrong pairs lose their pull
 FOCAL_ROUNDS = 10
@@ -33,12 +33,18 @@ class Views:
                 self.points[role.pair, role.second] = points[number]
                 self.weights[role.pair, role.second] = weights[number]
 
+    def whole(self, pair: int) -> tuple[np.ndarray, np.ndarray]:
+        """(points, weights) of both images of a pair, one after the other."""
+        both = (pair, False), (pair, True)
+        return np.concatenate([self.points[key] for key in both]), np.concatenate([self.weights[key] for key in both])
+
 
 def start(
     predictions: PairPredictions,
     samples: list[ImageSample],
     roles: list[list[Role]],
     settings: AlignSettings,
+    check_cancelled: Check = no_check,
 ) -> Variables:
     """Cameras and pairs from the strongest tree of pairs; known poses and focals as they are known.
 
@@ -47,17 +53,14 @@ def start(
     """
     views = Views(samples, roles)
     scores = edge_scores(predictions)
-    world = _joined(predictions, views, scores)
-    focals = _focals(predictions, views, scores, settings)
-    poses = _poses(predictions, views, scores, world, focals)
-    pairs = [
-        _robust(
-            np.concatenate([views.points[number, False], views.points[number, True]]),
-            np.concatenate([world[i], world[j]]),
-            np.concatenate([views.weights[number, False], views.weights[number, True]]),
-        )
-        for number, (i, j) in enumerate(predictions.edges)
-    ]
+    world = _joined(predictions, views, scores, check_cancelled)
+    focals = _focals(predictions, views, scores, settings, check_cancelled)
+    poses = _poses(predictions, views, scores, world, focals, check_cancelled)
+    pairs = []
+    for number, (i, j) in enumerate(predictions.edges):
+        check_cancelled()
+        points, weights = views.whole(number)
+        pairs.append(_robust(points, np.concatenate([world[i], world[j]]), weights))
     middles = np.stack([_middle(views, number) for number in range(len(pairs))])
     linear = np.stack([pair.scale * pair.rotation for pair in pairs])
     shift = np.stack([pair.translation for pair in pairs])
@@ -99,18 +102,18 @@ def _robust(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> Simi
 
 
 def _middle(views: Views, pair: int) -> np.ndarray:
-    points = np.concatenate([views.points[pair, False], views.points[pair, True]])
-    weights = np.concatenate([views.weights[pair, False], views.weights[pair, True]])
+    points, weights = views.whole(pair)
     return np.average(points, axis=0, weights=weights) if weights.sum() > 0 else points.mean(axis=0)
 
 
-def _joined(predictions: PairPredictions, views: Views, scores: np.ndarray) -> list[np.ndarray]:
+def _joined(predictions: PairPredictions, views: Views, scores: np.ndarray, check_cancelled: Check) -> list[np.ndarray]:
     """World points (N, 3) of every image's sample, from the strongest tree of pairs."""
     tree = _tree(predictions, scores)
     first, tree = tree[0], tree[1:]
     i, j = predictions.edges[first]
     world: dict[int, np.ndarray] = {i: views.points[first, False], j: views.points[first, True]}
     while tree:
+        check_cancelled()
         # The strongest pair that touches what is placed already.
         number = next(e for e in tree if set(predictions.edges[e]) & set(world))
         tree.remove(number)
@@ -133,10 +136,13 @@ def _tree(predictions: PairPredictions, scores: np.ndarray) -> list[int]:
     return tree
 
 
-def _focals(predictions: PairPredictions, views: Views, scores: np.ndarray, settings: AlignSettings) -> np.ndarray:
+def _focals(
+    predictions: PairPredictions, views: Views, scores: np.ndarray, settings: AlignSettings, check_cancelled: Check
+) -> np.ndarray:
     """(n,) focals: known, or from the pairs that begin with the image; nan where there is neither."""
     focals = np.full(predictions.count, np.nan)
     for image in range(predictions.count):
+        check_cancelled()
         own = [number for number, (i, _) in enumerate(predictions.edges) if i == image]
         if own:
             votes = [
@@ -177,11 +183,17 @@ def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def _poses(
-    predictions: PairPredictions, views: Views, scores: np.ndarray, world: list[np.ndarray], focals: np.ndarray
+    predictions: PairPredictions,
+    views: Views,
+    scores: np.ndarray,
+    world: list[np.ndarray],
+    focals: np.ndarray,
+    check_cancelled: Check,
 ) -> np.ndarray:
     """(n, 4, 4) world_from_camera; focals still missing are filled in."""
     poses = np.tile(np.eye(4), (predictions.count, 1, 1))
     for image in range(predictions.count):
+        check_cancelled()
         own = [number for number, (i, _) in enumerate(predictions.edges) if i == image]
         if own:
             number = max(own, key=lambda e: scores[e])
