@@ -88,14 +88,16 @@ def _network(fixture: Fixture) -> Iterator[Result]:
     camera_from_world, intrinsics = decode_pose(prediction.pose_encoding.numpy(), size)
     outputs = {
         "pose_enc": prediction.pose_encoding,
-        "depth": prediction.depth[..., None],
         "depth_conf": prediction.depth_confidence,
         "world_points": prediction.points,
         "world_points_conf": prediction.confidence,
         "extrinsic_cam_from_world": camera_from_world[..., :3, :],
         "intrinsic": intrinsics,
-        "points_by_unprojection": unproject_depth(prediction.depth.numpy(), intrinsics, camera_from_world)[0],
     }
+    if prediction.depth is not None:
+        outputs["depth"] = prediction.depth[..., None]
+        unprojected = unproject_depth(prediction.depth.numpy(), intrinsics, camera_from_world)
+        outputs["points_by_unprojection"] = unprojected.reshape(-1, *unprojected.shape[2:])
     for name, tensor in outputs.items():
         if f"out.{name}" in io:
             yield close(f"out.{name}", tensor, io[f"out.{name}"])
@@ -107,7 +109,10 @@ def _track_head(fixture: Fixture) -> Iterator[Result]:
     network = load_strictly(TrackHead(config), fixture.tensors(WEIGHTS))
     io = fixture.tensors(IO)
     grid = tuple(fixture.config[f"image_{side}"] // config.patch_size for side in ("height", "width"))
-    levels = [io[f"tokens_level{level}"] for level in range(4)]
+    chosen = fixture.config.get("intermediate_layer_idx", range(4))
+    if any(f"tokens_level{level}" not in io for level in chosen):
+        chosen = range(4)  # only those that are read are stored
+    levels = [io[f"tokens_level{level}"] for level in chosen]
     layers = [level[:, :, level.shape[2] - grid[0] * grid[1] :] for level in levels]
     former = "tracker.updateformer"
     first = {

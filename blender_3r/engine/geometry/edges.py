@@ -53,7 +53,10 @@ def surface_normals(points: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray,
 
 
 def normal_edges(normals: np.ndarray, usable: np.ndarray, angle_deg: float = 5.0) -> np.ndarray:
-    """Usable pixels within one pixel of which a normal differs from one of its own neighbours' by more than that."""
+    """Usable pixels within one pixel of which a normal differs from one of its own neighbours' by more than that.
+
+    Pixels beside one without a normal are among them.
+    """
     own = np.moveaxis(normals, -1, 0)
     around = _neighbourhood(own)
     cosine = np.clip((around * own).sum(axis=1), -1.0, 1.0)

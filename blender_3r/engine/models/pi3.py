@@ -50,7 +50,7 @@ class Pi3Config:
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, Any]) -> Pi3Config:
-        """From the shapes of a published state dict, whose heads of attention are all 64 wide."""
+        """From the shapes of a published state dict, whose heads of attention are 64 wide."""
         return cls(**sizes_from_shapes(shapes))
 
 
@@ -65,7 +65,7 @@ def sizes_from_shapes(shapes: Mapping[str, Any]) -> dict[str, Any]:
         "enc_num_heads": max(1, width // 64),
         "enc_num_register_tokens": shapes["encoder.register_tokens"][1],
         "dec_depth": count_blocks(shapes, "decoder"),
-        "dec_num_heads": max(1, width // 64),
+        "dec_num_heads": width // shapes["decoder.0.attn.q_norm.weight"][0],
         "dec_num_register_tokens": shapes["register_token"][2],
         "head_dec_embed_dim": None if head == width else head,
         "head_dec_depth": count_blocks(shapes, "point_decoder.blocks"),

@@ -54,7 +54,7 @@ class Pi3XConfig(Pi3Config):
             conv_dim_upsample=tuple(shapes[f"{head}.{stage}.0.0.weight"][1] for stage in range(stages)),
             conv_num_res_blocks=count_blocks(shapes, f"{head}.0") - 1,
             pose_inject_after_block=cls.pose_inject_after_block[:injected],
-            pose_inject_num_heads=max(1, shapes["register_token"][-1] // 64),
+            pose_inject_num_heads=shapes["register_token"][-1] // shapes["pose_inject_blk.0.attn.q_norm.weight"][0],
         )
 
 

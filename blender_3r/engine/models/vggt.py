@@ -62,8 +62,8 @@ class VggtConfig:
 
     @classmethod
     def from_shapes(cls, shapes: Mapping[str, Any]) -> VggtConfig:
-        """From the shapes of a published state dict, whose heads of attention are all 64 wide in the aggregator. A
-        head that the state dict lacks is left out. Raises KeyError for one of another family.
+        """From the shapes of a published state dict, whose heads of attention are 64 wide in the encoder. A head that
+        the state dict lacks is left out. Raises KeyError for one of another family.
         """
         width = shapes["aggregator.camera_token"][-1]
         depth = count_blocks(shapes, "aggregator.frame_blocks")
@@ -75,7 +75,7 @@ class VggtConfig:
             "enc_num_heads": max(1, width // 64),
             "num_register_tokens": shapes["aggregator.register_token"][2],
             "depth": depth,
-            "num_heads": max(1, width // 64),
+            "num_heads": width // shapes["aggregator.frame_blocks.0.attn.q_norm.weight"][0],
             "patch_size": patch,
             "pos_embed_image_size": round(table**0.5) * patch,
             "heads": heads_in(shapes),
