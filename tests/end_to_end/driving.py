@@ -115,6 +115,16 @@ def write_photos(folder: Path, count: int, width: int = 64) -> Path:
     return folder
 
 
+def write_movie(path: Path, count: int) -> Path:
+    """A small movie of noise."""
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"mp4v"), 25.0, (64, 48))
+    rng = np.random.default_rng(6)
+    for _ in range(count):
+        writer.write(rng.integers(20, 255, (48, 64, 3)).astype(np.uint8))
+    writer.release()
+    return path
+
+
 def engines_of(pid: int) -> list[int]:
     """Process ids of the engines that pid started and that have not been waited for."""
     found = []

@@ -169,7 +169,7 @@ def shared(footage: Path, folder: Path) -> dict[str, Any]:
     preferences.engine_python = ""
     preferences.engine_folder = os.environ["SHARED_ENGINE_FOLDER"]
     preferences.job_folder = os.environ["SHARED_JOBS"]
-    settings = {"quality": "draft", "dense": False, "use_range": True, "first": 1, "last": 16}
+    settings = {"quality": "draft", "dense": False, "use_range": True, "first": 1, "last": 6}
     panel = bpy.context.scene.threer
     panel.path = str(footage)
     (folder / "ready").touch()
