@@ -46,8 +46,8 @@ def align_fast(
     The pairs must connect all images. Known poses, focals and principal points are kept; the world is that of the
     known poses, or else of the strongest pair with the pairs' scales at a geometric mean of 0.5. Two known poses or
     more fix the scale; the published loss then gains by drawing all depths in, so distances are taken in the pairs' own
-    scales instead, and the loss returned, which is the published one, can lie above the published aligner's. Runs on the
-    predictions' device; the small systems on the processor. Raises EngineError when the pairs do not connect the
+    scales instead, and the loss returned, which is the published one, can lie above the published aligner's. Runs on
+    the predictions' device; the small systems on the processor. Raises EngineError when the pairs do not connect the
     images, and whatever check_cancelled raises, which is asked several times a second.
     """
     roles = roles_of_images(predictions, settings.equal_pairs)
