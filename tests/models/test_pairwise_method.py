@@ -74,7 +74,7 @@ def shot(tmp_path, monkeypatch):
 
 
 # Matches are whole pixels: what is asked of the sparse alignment needs more of them.
-@pytest.mark.parametrize(("alignment", "size"), [("global", LANDSCAPE), ("sparse", (128, 176))])
+@pytest.mark.parametrize(("alignment", "size"), [("global", LANDSCAPE), ("sparse", (144, 192))])
 def test_cameras_and_depth_come_back(shot, alignment, size):
     made = shot(sizes=size, scales=alignment == "global")
     height, width = size
@@ -383,3 +383,17 @@ def test_cameras_that_cannot_be_are_not_kept(shot, monkeypatch):
     summary = made.run("global")
     assert made.cameras.solved == [0, 3]
     assert sum("give no camera" in warning for warning in summary["warnings"]) == 2
+
+
+def test_a_disk_too_full_for_pairs_does_not_stop_the_job(shot, monkeypatch):
+    write = JobFolder.write_npz
+
+    def full(self, name, **arrays):
+        if name.startswith("pair_"):
+            raise EngineError("machine", "Cannot write (No space left on device).")
+        write(self, name, **arrays)
+
+    monkeypatch.setattr(JobFolder, "write_npz", full)
+    made = shot(views=3)
+    assert made.run("global")["solved"] == 3
+    assert (made.job / "log.txt").read_text().count("no longer kept") == 1

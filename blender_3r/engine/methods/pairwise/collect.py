@@ -43,7 +43,8 @@ class PairMaps:
         for k, index in enumerate(indices):
             maps = tuple(values[k] for values in here)
             self._maps[index] = maps
-            self._store.write(self.edges[index], {name: values.cpu().numpy() for name, values in zip(_NAMES, maps)})
+            if self._store.keeps:
+                self._store.write(self.edges[index], {name: one.cpu().numpy() for name, one in zip(_NAMES, maps)})
 
     def predictions(self) -> PairPredictions:
         """All pairs; call it when none is missing."""

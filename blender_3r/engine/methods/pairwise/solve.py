@@ -193,7 +193,8 @@ class _Solve:
         if graph == "auto":
             graph = automatic_retrieval(self.model, len(self.used), self.frames.kind) or graph
         pairs = self._plan(graph)
-        collector = SparseCollector(self.sizes, [self.pictures.get(frame).color for frame in self.used])
+        colors = [self.pictures.get(frame).color for frame in self.used]
+        collector = SparseCollector(self.sizes, colors, check_cancelled=self.context.check_cancelled)
         with self._network() as runner:
             encoded = self._encode(runner)
             pairs = self._retrieved(pairs, encoded)

@@ -65,28 +65,26 @@ def read_scene(job: JobFolder) -> Solved | None:
 class PairStore:
     """Predictions of directed pairs on disk: on a computer without a graphics card each takes seconds.
 
-    Keeps nothing when all of them would be too large, or where predicting anew is quicker than reading.
+    keeps: false when all of them would be too large, or where predicting anew is quicker than reading.
     """
 
     def __init__(self, job: JobFolder, expected_bytes: int, is_slow: bool, log: Callable[[str], None]) -> None:
         """is_slow: predicting a pair takes longer than reading its file."""
         self._job = job
         limit = min(PAIRS_AT_MOST, int(_DISK_SHARE * shutil.disk_usage(job.path).free))
-        self._keeps = is_slow and expected_bytes <= limit
+        self.keeps = is_slow and expected_bytes <= limit
         self._log = log
 
     def read(self, edge: tuple[int, int]) -> dict[str, np.ndarray] | None:
         """Arrays of one pair, or None."""
-        return self._job.read_npz(_PAIR.format(*edge)) if self._keeps else None
+        return self._job.read_npz(_PAIR.format(*edge)) if self.keeps else None
 
     def write(self, edge: tuple[int, int], arrays: dict[str, np.ndarray]) -> None:
         """Keep one pair; a disk that is full only means that nothing more is kept."""
-        if not self._keeps:
-            return
         try:
             self._job.write_npz(_PAIR.format(*edge), **arrays)
         except EngineError as error:
-            self._keeps = False
+            self.keeps = False
             self._log(f"predictions are no longer kept for another run: {error}")
 
 
