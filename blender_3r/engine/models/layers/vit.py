@@ -117,13 +117,13 @@ class VisionTransformer(nn.Module):
         """The first block's input: (B, 1 + R + N, C)."""
         tokens = self.patch_embed(images)
         batch, grid = len(images), (images.shape[-2] // self._patch, images.shape[-1] // self._patch)
-        tokens = torch.cat([self.cls_token.expand(batch, -1, -1).to(tokens.dtype), tokens], dim=1)
+        # Under autocast patches come in half precision; joined with the class they are as precise as the weights.
+        tokens = torch.cat([self.cls_token.expand(batch, -1, -1), tokens], dim=1)
         tokens = tokens + self.table_for(grid).to(tokens.dtype)
         if not self.registers:
             return tokens
         # Registers have no position.
-        registers = self.register_tokens.expand(batch, -1, -1).to(tokens.dtype)
-        return torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
+        return torch.cat([tokens[:, :1], self.register_tokens.expand(batch, -1, -1), tokens[:, 1:]], dim=1)
 
     def table_for(self, grid: tuple[int, int]) -> Tensor:
         """Positions of the class and of a grid of (rows, columns), (1, 1 + N, C) float32, by bicubic resampling.
