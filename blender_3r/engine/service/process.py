@@ -252,9 +252,10 @@ def _read_messages(inbox: queue.SimpleQueue[protocol.Message | None]) -> None:
 
 
 def _is_alive(pid: int | None) -> bool:
-    # On Windows a signal of 0 would end the process asked for; there the closed pipe alone tells.
-    if pid is None or sys.platform == "win32":
+    if pid is None:
         return True
+    if sys.platform == "win32":  # a signal of 0 would end the process asked for there
+        return _is_alive_on_windows(pid)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -262,3 +263,18 @@ def _is_alive(pid: int | None) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _is_alive_on_windows(pid: int) -> bool:
+    import ctypes
+
+    synchronize, access_denied, ended = 0x00100000, 5, 0
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(synchronize, False, pid)
+    if not handle:
+        return ctypes.get_last_error() == access_denied
+    try:
+        return kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) != ended
+    finally:
+        kernel.CloseHandle(ctypes.c_void_p(handle))
