@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -215,10 +215,17 @@ def _runs(scene: _Scene, defaults: SparseSettings, data: dict[str, Tensor]) -> I
             continue
         settings = replace(defaults, **_RUNS[name])
         condensed, tree = scene.condensed(settings.matching_threshold), scene.tree(settings.tree)
-        yield from _stage_starts(name, SparseOptimiser(condensed, tree, settings), data)
+        yield from _stage_starts(name, SparseOptimiser(_in_float64(condensed), tree, settings), data)
         yield from _results(name, SparseOptimiser(condensed, tree, settings), data)
         if name == "default":
             yield from _dense(scene, Forward(condensed, tree, settings.depth_mode), data)
+
+
+def _in_float64(holder: Condensed) -> Condensed:
+    """With its numbers in float64: then only the reference's round-off counts."""
+    values = {field.name: getattr(holder, field.name) for field in fields(holder)}
+    floats = {name: value for name, value in values.items() if isinstance(value, Tensor) and value.is_floating_point()}
+    return replace(holder, **{name: value.double() for name, value in floats.items()})
 
 
 def _stacked(data: dict[str, Tensor], prefix: str, count: int) -> Tensor | None:
@@ -242,7 +249,7 @@ def _stage_starts(run: str, optimiser: SparseOptimiser, data: dict[str, Tensor])
             continue  # the start of the second stage is a result of the first
         for name, values in known.items():
             if values is not None:
-                setattr(optimiser.parameters, name, values.reshape(getattr(optimiser.parameters, name).shape).clone())
+                setattr(optimiser.parameters, name, values.double().reshape(getattr(optimiser.parameters, name).shape))
         geometry, loss = optimiser.gradients(stage)
         for part, ours in (("main", loss.main), ("fallback", loss.fallback), ("total", loss.total)):
             if f"{prefix}_loss_{part}" in data:

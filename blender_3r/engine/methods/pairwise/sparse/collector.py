@@ -23,9 +23,9 @@ from .matching import match_symmetric
 from .optimise import SparseOptimiser, SparseResult, SparseSettings
 from .tree import build_tree, largest_part
 
-# Matches of all pairs at most; above, each pair keeps its share of the most trusted ones. Aligning takes about half a
-# kilobyte of memory for each.
-MATCHES = 4_000_000
+# Matches of all pairs at most; above, each pair keeps its share of the most trusted ones. Aligning takes about 0.6
+# kilobytes of memory for each.
+MATCHES = 1_500_000
 
 
 @dataclass

@@ -22,7 +22,7 @@ FOCAL_RANGE = (0.25, 10.0)
 
 @dataclass
 class Parameters:
-    """float32 tensors of n images, one device.
+    """Tensors of n images, of one type and on one device.
 
     center: (n, 2) or, shared, (1, 2), principal point over width and height. log_focal: (n,) or (1,). quaternion:
     (n, 4), x y z w, unit length, and translation: (n, 3), relative to the parent. log_size: (n,) scale of an image's
@@ -39,15 +39,15 @@ class Parameters:
     @classmethod
     def initial(cls, condensed: Condensed, shared_intrinsics: bool = False) -> Parameters:
         """All cameras at one place, focals and depths as the canonical views have them."""
-        count, device = condensed.count, condensed.core.device
-        center = torch.full((count, 2), 0.5, device=device)
+        count, like = condensed.count, condensed.core
+        center = like.new_full((count, 2), 0.5)
         log_focal = condensed.base_focal.log()
         if shared_intrinsics:
             weight = condensed.mean_confidence / condensed.mean_confidence.sum()
             center, log_focal = (weight @ center)[None], (weight @ condensed.base_focal).log()[None]
-        quaternion = torch.zeros(count, 4, device=device)
+        quaternion = like.new_zeros(count, 4)
         quaternion[:, 3] = 1.0
-        zeros = torch.zeros(count, 3, device=device)
+        zeros = like.new_zeros(count, 3)
         return cls(center, log_focal, quaternion, zeros, zeros[:, 0].clone(), condensed.core.clone())
 
 
@@ -200,7 +200,7 @@ class Forward:
             return self.known_poses[:, :3, :3], self.known_poses[:, :3, 3]
         rotation = rotation_matrices(parameters.quaternion)
         top = torch.cat([rotation, parameters.translation[:, :, None]], dim=2)
-        last = torch.tensor([0.0, 0.0, 0.0, 1.0], device=top.device).expand(len(top), 1, 4)
+        last = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(top), 1, 4)
         poses = self._chain.absolute(torch.cat([top, last], dim=1))
         rotation, pivot = poses[:, :3, :3], poses[:, :3, 3]
         aside = self.condensed.size / focal[:, None] * (0.5 - center)
