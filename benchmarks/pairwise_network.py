@@ -1,11 +1,11 @@
 """One run of a pair network with random full-size weights, as a process of its own so that its peak memory is its own.
 
-    python -m benchmarks.pairwise_network WAY [--model M] [--images N] [--size WxH] [--graph G] [--pairs N]
-                                          [--device D] [--precision P]
+    python -m benchmarks.pairwise_network WAY [--model M] [--images N] [--size WxH] [--graph G] [--pairs N] ...
 
 WAY: `ours` encodes every image once and decodes the pairs from that. `usual` runs each ordered pair by itself: both
-images through the encoder again, attention as an explicit softmax. `bf16` compares outputs in bfloat16 with float32.
-Prints one line of JSON. Random weights predict nothing; time and memory are those of any weights.
+images through the encoder again, attention as an explicit softmax. `both` takes turns, a pair each, so that a busy
+machine slows both alike. `bf16` compares outputs in bfloat16 with float32. Prints one line of JSON. Random weights
+predict nothing; time and memory are those of any weights.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,8 +30,8 @@ from blender_3r.engine.models.layers import attention
 GRAPHS = {"complete": "complete", "ring": "swin-1"}
 
 
-def explicit_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """What the published code does: all weights at once, (B, heads, N, N)."""
+def explicit_attention(query: Tensor, key: Tensor, value: Tensor, *_: None) -> Tensor:
+    """What the published code does: all weights at once, (B, heads, N, N). These networks have no masks."""
     weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(dim=-1)
     return (weights @ value).transpose(1, 2).flatten(2)
 
@@ -74,31 +74,72 @@ class Counter:
 def run_ours(network: Dust3r, images: list[Tensor], edges: list[tuple[int, int]], options: Any) -> dict[str, float]:
     """Through the product's own runner; outputs are dropped as they come."""
     runner = PairRunner(prepare_for_inference(network), torch.device(options.device), options.precision)
-    began = time.perf_counter()
+    watch = Watch(options.device)
     encoded = runner.encode(images, len(images))
-    _synchronize(options.device)
-    between = time.perf_counter()
+    encode_s = watch.lap()[0]
     for _ in runner.decode(encoded, edges):
         pass
-    _synchronize(options.device)
-    return {"encode_s": between - began, "decode_s": time.perf_counter() - between}
+    return {"encode_s": encode_s, "decode_s": watch.lap()[0]}
 
 
 @torch.no_grad()
 def run_usual(network: Dust3r, images: list[Tensor], edges: list[tuple[int, int]], options: Any) -> dict[str, float]:
     """Pair by pair, both images encoded together each time."""
-    attention.attend = explicit_attention
-    encode_s = decode_s = 0.0
+    watch = Watch(options.device)
     for i, j in edges:
-        began = time.perf_counter()
-        first, second = network.encode(torch.stack([images[i], images[j]])).split()
-        _synchronize(options.device)
-        between = time.perf_counter()
-        network.predict(first, second)
-        _synchronize(options.device)
-        encode_s += between - began
-        decode_s += time.perf_counter() - between
-    return {"encode_s": encode_s, "decode_s": decode_s}
+        usual_pair(network, images[i], images[j])
+    return {"usual_s": watch.lap()[0]}
+
+
+def usual_pair(network: Dust3r, first: Tensor, second: Tensor) -> None:
+    """One ordered pair as the published code runs it."""
+    ours, attention.attend = attention.attend, explicit_attention
+    try:
+        network.predict(*network.encode(torch.stack([first, second])).split())
+    finally:
+        attention.attend = ours
+
+
+@torch.no_grad()
+def run_both(network: Dust3r, images: list[Tensor], edges: list[tuple[int, int]], options: Any) -> dict[str, float]:
+    """Wall and CPU seconds: of encoding, of the first pair (what is made once for all pairs included), then sums over
+    the other pairs.
+    """
+    runner = PairRunner(prepare_for_inference(network), torch.device(options.device), options.precision, batch=1)
+    usual_pair(network, images[0], images[1])  # the first run of any shape takes longer
+    watch = Watch(options.device)
+    encoded = runner.encode(images, len(images))
+    laps = {"encode": watch.lap()}
+    decoded = runner.decode(encoded, edges)
+    next(decoded)
+    laps["first"] = watch.lap()
+    sums = {"ours": np.zeros(2), "usual": np.zeros(2)}
+    for i, j in edges[1 : 1 + options.turns]:
+        next(decoded)
+        sums["ours"] += watch.lap()
+        usual_pair(network, images[i], images[j])
+        sums["usual"] += watch.lap()
+    decoded.close()
+    named = {**laps, **{f"{name}_pairs": value for name, value in sums.items()}}
+    return {f"{name}_{kind}": float(value[k]) for name, value in named.items() for k, kind in enumerate(("s", "cpu_s"))}
+
+
+class Watch:
+    """Wall and CPU seconds since the lap before."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._last = self._now()
+
+    def lap(self) -> np.ndarray:
+        now, before = self._now(), self._last
+        self._last = now
+        return now - before
+
+    def _now(self) -> np.ndarray:
+        if self._device.startswith("cuda"):
+            torch.cuda.synchronize()
+        return np.array([time.perf_counter(), time.process_time()])
 
 
 @torch.no_grad()
@@ -120,24 +161,20 @@ def compare_bf16(network: Dust3r, images: list[Tensor], options: Any) -> dict[st
     return found
 
 
-def _synchronize(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
-def _edges(options: argparse.Namespace) -> Iterator[tuple[int, int]]:
+def _edges(options: argparse.Namespace) -> list[tuple[int, int]]:
     edges = make_pairs(options.images, GRAPHS[options.graph])
     return edges if options.pairs is None else edges[: options.pairs]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("way", choices=("ours", "usual", "bf16"))
+    parser.add_argument("way", choices=("ours", "usual", "both", "bf16"))
     parser.add_argument("--model", choices=("dust3r", "mast3r"), default="dust3r")
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--size", default="512x384")
     parser.add_argument("--graph", choices=sorted(GRAPHS), default="complete")
     parser.add_argument("--pairs", type=int, help="only the first so many")
+    parser.add_argument("--turns", type=int, default=12, help="pairs that each way takes in turn, for `both`")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32")
     options = parser.parse_args()
@@ -151,7 +188,7 @@ def main() -> int:
     counter = Counter(network)
     edges = list(_edges(options))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    seconds = {"ours": run_ours, "usual": run_usual}[options.way](network, images, edges, options)
+    seconds = {"ours": run_ours, "usual": run_usual, "both": run_both}[options.way](network, images, edges, options)
     facts = {
         **seconds,
         "pairs": len(edges),
