@@ -128,11 +128,6 @@ def truncate_a_file(folder: Path) -> None:
         file.truncate(library.stat().st_size // 2)
 
 
-def change_a_byte(folder: Path) -> None:
-    path = packages(folder) / "pycolmap" / "__init__.py"
-    path.write_bytes(b"#" + path.read_bytes()[1:])
-
-
 def write_a_wrong_hash_into_the_marker(folder: Path) -> None:
     place = environment.environment_folder(folder)
     environment.write_marker(place, environment.read_marker(place) | {"lock": "0" * 64})
@@ -165,7 +160,6 @@ def packages(folder: Path) -> Path:
         (delete_a_package_with_its_records, "Packages", "pillow is damaged: it is not there"),
         (delete_its_records_only, "Packages", "pillow is damaged: the list of its files is missing"),
         (truncate_a_file, "Packages", "numpy is damaged: numpy/_core/"),
-        (change_a_byte, "Packages", "pycolmap is damaged: pycolmap/__init__.py was changed"),
         (write_a_wrong_hash_into_the_marker, "Installation", "another list of packages"),
         (protect_a_folder, "Folder", "it is write-protected"),
         (put_a_file_in_a_folders_place, "Folder", "should be a folder"),
