@@ -249,7 +249,9 @@ class Vggt(nn.Module):
         with without_autocast(aggregated.last):
             if "camera" in chosen:
                 pose = activate_pose(self.camera_head(aggregated.last[:, :, 0].float()))[-1]
-            layers = [layer[:, :, aggregated.first_patch :].float() for layer in aggregated.layers]
+            layers = []
+            if chosen != ["camera"]:
+                layers = [layer[:, :, aggregated.first_patch :].float() for layer in aggregated.layers]
             if "depth" in chosen:
                 raw = self._dense(self.depth_head, layers, aggregated.grid)
                 depth, depth_confidence = raw[..., 0].exp(), 1 + raw[..., 1].exp()
