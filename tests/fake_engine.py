@@ -114,8 +114,10 @@ class Fake:
             if self.mode == "crash":
                 print("Fatal: the solver divided by zero", file=sys.stderr, flush=True)
                 os.kill(os.getpid(), signal.SIGSEGV)
+                time.sleep(60)  # the signal may reach another thread, a little later
             elif self.mode == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(60)
             elif self.mode == "exit":
                 os._exit(0)
             elif self.mode == "hang":

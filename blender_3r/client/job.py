@@ -233,8 +233,10 @@ class Job:
             self._end("cancelled", is_well=True)
             return
         text = str(message.get("message") or "The engine failed without a reason.")
+        log = tuple(read_tail(self.log)) if kind == "internal" else ()
         # One whose memory ran out, or that has a bug, starts afresh with the next job.
-        self._fail(Failure(text, str(message.get("hint") or ""), kind), is_well=kind in HARMLESS and "id" in message)
+        is_well = kind in HARMLESS and "id" in message
+        self._fail(Failure(text, str(message.get("hint") or ""), kind, log), is_well=is_well)
 
     def _on_cancelled(self, message: protocol.Message) -> None:
         self._end("cancelled", is_well=True)

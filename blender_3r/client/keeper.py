@@ -29,7 +29,11 @@ class Keeper:
         kept, self._kept = self._kept, None
         if kept is not None:
             if self._command == command and not kept.has_ended and kept.exit_code is None:
-                kept.log.turn_to(log)
+                try:
+                    kept.log.turn_to(log)
+                except OSError:
+                    self.keep(command, kept)
+                    raise
                 return kept, True
             kept.stop(LEAVE_GRACE_S)
         return start_engine(command, log), False

@@ -140,6 +140,41 @@ serve(idle_s=0.4)
 """
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message", "log"),
+    [
+        ("bug", "The engine failed unexpectedly (RuntimeError).", "RuntimeError: a wire is loose"),
+        ("memory", "The computer ran out of memory.", None),
+    ],
+)
+def test_a_bug_and_too_little_memory(driver, wrong, message, log):
+    """Told; and the next job gets a fresh engine, because this one may hold on to what it could not finish."""
+    driver.behave(**{"raise": wrong})
+    job = driver.run()
+    assert job.state.status == "failed"
+    assert job.state.failure.message == message
+    assert is_sentence(job.state.failure.hint)
+    assert (job.state.failure.log[-1] if log else None) == log
+    check_kept(job)
+    driver.behave()
+    again = driver.run()
+    check_done(again, VIEWS, resumed=True)
+    assert again.engine_pid != job.engine_pid
+
+
+def test_footage_that_was_moved_does_not_cost_the_engine(driver, tmp_path):
+    photos = write_photos(tmp_path / "soon gone", 3)
+    job = driver.start("moved", footage=photos)
+    shutil.rmtree(photos)
+    finish(job)
+    if job.state.status == "failed":  # else it was faster than we were
+        assert job.state.failure.kind == "input"
+        assert is_sentence(job.state.failure.message)
+    again = driver.run()
+    check_done(again, VIEWS)
+    assert again.engine_pid == job.engine_pid
+
+
 # -- disks
 
 
@@ -267,6 +302,32 @@ def test_cancel_at_20_random_moments(driver, monkeypatch):
     driver.behave()
     for job in cancelled[::4]:
         check_done(driver.run(job.folder.name), VIEWS)
+
+
+def test_a_job_that_does_not_listen_is_ended_by_force(driver, monkeypatch):
+    monkeypatch.setattr(job_module, "CANCEL_GRACE_S", 0.5)
+    driver.behave(sleep=600)
+    job = finish(driver.start(), lambda state: state.solved)
+    job.cancel()
+    finish(job)
+    assert job.state.status == "cancelled"
+    wait_gone(job.engine_pid)
+    assert len(read_job(job.folder).solved_views) == VIEWS
+    driver.behave()
+    check_done(driver.run(), VIEWS, resumed=True)
+
+
+def test_engines_that_die_leave_no_handles_behind(driver):
+    driver.behave(kill_at=1)
+    counts = []
+    for _ in range(6):
+        job = driver.run()
+        assert job.state.failure.message == "The engine was killed before the job was done."
+        wait_gone(job.engine_pid)
+        time.sleep(0.3)  # threads that close pipes
+        counts.append(held(os.getpid()))
+    assert counts[-1]["handles"] <= counts[1]["handles"]
+    assert counts[-1]["threads"] <= counts[1]["threads"]
 
 
 # -- twice
