@@ -21,7 +21,8 @@ from .work import Failed, Stopped, Work
 OWN_PYTHON = "3.12"  # which is fetched where that is possible; the requirements have wheels for it
 PROBE = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
 VERSION_PROBE = "import sys; print('%d.%d' % sys.version_info[:2])"
-WATCH_S = 0.5
+WATCH_S = 1.0
+BEGIN, TORCH_BEGIN, END = 0.2, 0.3, 0.8  # of the bar: where the packages begin, PyTorch begins, and both end
 BINARY_ONLY = ("--only-binary", ":all:")
 
 
@@ -96,11 +97,13 @@ class Toolbox:
         again = [part for name in broken for part in self._again(name)]
         command = ["--require-hashes", "-r", lock.path, *again]
         downloads = Downloads(lock.download_bytes(version), names=lock.pins)
-        self._packages(place, command, downloads, version)
+        middle = TORCH_BEGIN if lock.unlocked else END
+        self._packages(place, command, version, downloads, (BEGIN, middle))
         if lock.unlocked:
             downloads = Downloads({}, names=lock.unlocked)
             command = ["-r", lock.unlocked_path, *again]
-            self._packages(place, [*command, *self._torch_options(place, command)], downloads, version)
+            options = self._torch_options(place, command)
+            self._packages(place, [*command, *options], version, downloads, (middle, END))
 
     def index_problem(self, place: Path, pin: str) -> Failed | None:
         """Why no package could be had now, or None. Asks for one pinned package and installs nothing."""
@@ -196,7 +199,10 @@ class Toolbox:
             own["UV_SYSTEM_CERTS"] = "1"
         return self._settings | own | (more or {})
 
-    def _packages(self, place: Path, options: Sequence[object], downloads: Downloads, version: str) -> None:
+    def _packages(
+        self, place: Path, options: Sequence[object], version: str, downloads: Downloads, span: tuple[float, float]
+    ) -> None:
+        """One call of uv or pip. span: the part of the bar that it moves through."""
         if self._has_uv:
             command = [self._uv, "pip", "install", "--python", place, *BINARY_ONLY, *self._places(), *options]
             if self._wheels is not None:
@@ -206,11 +212,11 @@ class Toolbox:
 
         def follow(line: str) -> None:
             downloads.follow(line)
-            self._show(downloads)
+            self._show(downloads, span)
 
-        self._show(downloads)
+        self._show(downloads, span)
         ended = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(downloads, ended), name="3R downloads", daemon=True)
+        watcher = threading.Thread(target=self._watch, args=(downloads, span, ended), name="3R downloads", daemon=True)
         watcher.start()
         try:
             self._work.call(command, "The packages cannot be installed", follow, self._env())
@@ -220,18 +226,19 @@ class Toolbox:
             ended.set()
             watcher.join()
 
-    def _watch(self, downloads: Downloads, ended: threading.Event) -> None:
+    def _watch(self, downloads: Downloads, span: tuple[float, float], ended: threading.Event) -> None:
         """Watcher thread: neither uv nor pip tells how far it is when nobody looks, but the cache grows."""
         before = environment.folder_bytes(self._cache)
         while not ended.wait(WATCH_S):
             downloads.grown_bytes = environment.folder_bytes(self._cache) - before
-            self._show(downloads)
+            self._show(downloads, span)
 
-    def _show(self, downloads: Downloads) -> None:
+    def _show(self, downloads: Downloads, span: tuple[float, float]) -> None:
         """Called by two threads. A cancel is seen by who runs the child."""
         with self._guard, contextlib.suppress(Stopped):
             done, total = downloads.progress()
-            self._work.step(downloads.step, 0.2 + 0.6 * downloads.fraction, done, total)
+            begin, end = span
+            self._work.step(downloads.step, begin + (end - begin) * downloads.fraction, done, total)
 
     def _torch_options(self, place: Path, command: Sequence[object]) -> list[str]:
         """How uv finds PyTorch's build for this machine's graphics card; nothing where its indexes do not answer."""
