@@ -65,7 +65,7 @@ def is_at_rest() -> bool:
 
 
 def test_killed_in_mid_job(shot, tmp_path, turn):
-    extension.use_fake_engine(tmp_path, "work", 8.0)
+    extension.use_fake_engine(tmp_path, "work", 3.0)
     shot("street")
     bpy.ops.threer.reconstruct()
     turn(lambda: session.job.state.views_ready)
