@@ -143,7 +143,7 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
         step=100,
     )
     allow_smaller: bpy.props.BoolProperty(
-        name="Allow Smaller Images",
+        name="Shrink to Fit",
         description="When memory does not do, begin again with images of 224 pixels, cut square, instead of failing",
     )
     quality: bpy.props.EnumProperty(

@@ -301,7 +301,7 @@ def _why_not_download(model: Model, accept: bool) -> str:
 def _download(operator: bpy.types.Operator, id_: str) -> set[str]:
     library.catalogue.download(id_)
     library.wake()
-    finished = _finish(operator, lambda: not _is_coming(id_))
+    finished = _finish(operator, lambda: not _is_coming(id_) and not library.catalogue.is_waiting)
     failed = library.catalogue.downloads.get(id_)
     if bpy.app.background and failed is not None and failed.failure is not None:
         operator.report({"ERROR"}, f"{failed.failure.message} {failed.failure.hint}".strip())

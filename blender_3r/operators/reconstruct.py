@@ -81,6 +81,7 @@ class THREER_OT_reconstruct(bpy.types.Operator):
         if session.engine.state != "ready":
             self.report({"ERROR"}, session.engine.text)
             return {"CANCELLED"}
+        library.catalogue.make_room()
         is_later = session.is_taken
         try:
             session.start(_turn(settings, context.scene))

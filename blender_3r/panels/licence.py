@@ -37,7 +37,7 @@ def draw_licence(layout: bpy.types.UILayout, model: Model, folder: str, free_byt
     if model.paper:
         row.operator("wm.url_open", text="Publication", icon="URL").url = model.paper
     column.separator()
-    draw_wrapped(column, f"From {model.source}", icon="IMPORT")
+    draw_wrapped(column, model.source, icon="IMPORT")
     size = download_size(model)
     free = f" {megabytes(free_bytes)} are free there." if free_bytes is not None else ""
     draw_wrapped(column, f"{size[0].upper()}{size[1:]} into {folder}.{free}", icon="DISK_DRIVE")

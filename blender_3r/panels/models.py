@@ -95,13 +95,20 @@ def _draw_model(layout: bpy.types.UILayout, model: Model) -> None:
     if model.downloaded:
         state.label(text="", icon="CHECKMARK")
     elif download is None:
-        state.operator("threer.download_model", text=_short_size(model), icon="IMPORT").model = model.id
+        text = "" if _is_narrow() else _short_size(model)
+        state.operator("threer.download_model", text=text, icon="IMPORT").model = model.id
     if download is not None:
         draw_download(box, download)
     elif model.begun_bytes and not model.downloaded:
         _draw_begun(box, model)
     if is_open:
         _draw_details(box, model)
+
+
+def _is_narrow() -> bool:
+    """In the sidebar a name and a size do not stand beside each other."""
+    region = bpy.context.region
+    return region is not None and region.type == "UI"
 
 
 def _short_size(model: Model) -> str:

@@ -14,6 +14,7 @@ from test_client_process import is_alive, wait_gone
 from test_panel import MOVIE, Layout, drawn
 
 from blender_3r.client import models as models_module
+from blender_3r.client import questions
 from blender_3r.client.environment import Status
 from blender_3r.client.library import library
 from blender_3r.client.model_facts import Download, Model
@@ -33,7 +34,7 @@ def threer(empty_file, monkeypatch, tmp_path):
     monkeypatch.setenv("BLENDER_3R_ZOO", str(tmp_path / "zoo"))
     monkeypatch.delenv("BLENDER_3R_COMMERCIAL_ONLY", raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(models_module, "IDLE_S", 60.0)
+    monkeypatch.setattr(questions, "IDLE_S", 60.0)
     extension.switch_on()
     bpy.context.preferences.system.use_online_access = True
     yield bpy.context.scene.threer
@@ -484,7 +485,7 @@ def test_what_will_not_fit_is_said_with_the_number_that_does(zoo, threer):
 
 
 def test_the_engine_leaves_when_nothing_is_asked(zoo, monkeypatch):
-    monkeypatch.setattr(models_module, "IDLE_S", 0.2)
+    monkeypatch.setattr(questions, "IDLE_S", 0.2)
     catalogue = zoo()
     pid = catalogue.engine_pid
     until(lambda: not catalogue.is_busy)

@@ -54,6 +54,7 @@ def test_list_accept_download_pause_resume_remove(stand_in, tmp_path):
     (tmp_path / "records" / "some.toml").write_text(RECORDS)
     known = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     known |= {"HF_ENDPOINT": stand_in.hub_url, "NO_PROXY": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    known["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "blender")])
     known |= {"BLENDER_3R_RECORDS": str(tmp_path / "records"), "XDG_DATA_HOME": str(tmp_path / "data")}
     with open(tmp_path / "blender.log", "wb") as log:
         blender = subprocess.Popen(

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WINDOW = HERE / "blender-window.sh"
-SCENARIOS = """first_steps installing engine_care job troubles busy_artist disabled quits killed real_job""".split()
+SCENARIOS = (
+    """first_steps installing engine_care job troubles busy_artist disabled quits killed models real_job""".split()
+)
 CANNOT = 77
 PICTURES = """first_steps/offline first_steps/no-engine installing/installing installing/install-failed
   engine_care/preferences-window
   first_steps/no-footage first_steps/ready job/running troubles/failed troubles/crashed troubles/stopping
+  models/licence-window models/models-downloading models/models-list models/models-tight
   troubles/cancelled troubles/missing-footage busy_artist/waiting busy_artist/other-file real_job/real-running
   real_job/real-done real_job/real-window real_job/camera-window""".split()
 
@@ -117,7 +120,7 @@ def save_pictures(folder: Path, target: Path) -> None:
         if not (folder / f"{name}.png").is_file():
             continue
         picture = images.open(folder / f"{name}.png").convert("RGB")
-        if not name.endswith("window"):
+        if not name.endswith(("window", "list")):
             picture = picture.crop((0, 0, picture.width, panel_end(picture)))
         picture.quantize(128).save(target / f"{Path(name).name}.png", optimize=True)
 
