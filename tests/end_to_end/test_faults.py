@@ -281,7 +281,7 @@ def memory_peak() -> int:
 
 def test_cancel_at_20_random_moments(driver, monkeypatch):
     monkeypatch.setattr(job_module, "CANCEL_GRACE_S", 20.0)  # none of them needs force
-    driver.behave(sleep=0.06)
+    driver.behave(sleep=0.15)  # longer than the latest of the moments
     rng = random.Random(4)
     cancelled = []
     for number in range(20):
