@@ -100,3 +100,29 @@ def follow(blender, served, folder: Path) -> dict:
             (folder / "seen").touch()
         time.sleep(0.02)
     return json.loads(facts.read_text())
+
+
+def test_a_pairwise_job_from_the_panel(tmp_path):
+    """Estimate and job with a tiny network of random weights: cameras come, though they mean nothing."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    known |= {"XDG_DATA_HOME": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
+    known |= {"HF_HUB_CACHE": str(tmp_path / "hub"), "BLENDER_3R_RECORDS": str(tmp_path / "records")}
+    weights = [ENGINE, "-m", "tests.models.support.tiny_weights", tmp_path / "records"]
+    (tmp_path / "records").mkdir()
+    subprocess.run(weights, check=True, cwd=ROOT, env=known, timeout=PATIENCE_S)
+    known["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "blender")])
+    script = ROOT / "tests" / "end_to_end" / "pairwise_in_blender.py"
+    command = [BLENDER, script, tmp_path, ENGINE, ROOT / "demo" / "courtyard.mp4"]
+    done = subprocess.run(command, env=known, cwd=ROOT, timeout=PATIENCE_S, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["missing"] == []
+    assert facts["without_weights"][0] is False
+    assert "The weights of MASt3R 512, metric are not on this machine" in facts["without_weights"][1]
+    estimate = facts["estimate"]
+    assert (estimate["images"], estimate["device"], estimate["fits"]) == (4, "cpu", True)
+    assert estimate["pairs"] == 12
+    assert facts["request"]["model"] == "tiny-mast3r"
+    assert facts["summary"]["total"] == 4
+    assert facts["cameras"] == 1, "one animated camera of a movie"
+    assert facts["zoo_engine_is_gone"]
