@@ -42,7 +42,10 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda v: _is_count(v) and v >= 64 and v % 16 == 0,
     ),
     "scene_graph": ("the name of a scene graph", _is_text),
-    "alignment": ("auto, global, sparse or reference", lambda v: v in ("auto", "global", "sparse", "reference")),
+    "alignment": (
+        "auto, global, optimal, sparse or reference",
+        lambda v: v in ("auto", "global", "optimal", "sparse", "reference"),
+    ),
     "iterations": ("a positive whole number", _is_count),
     "schedule": ("cosine or linear", lambda v: v in ("cosine", "linear")),
     "min_confidence": ("a number, 0 or more", lambda v: _is_number(v) and v >= 0),

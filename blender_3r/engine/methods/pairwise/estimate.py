@@ -20,7 +20,7 @@ PairsOf = Callable[[int, str], Sequence[Edge]]  # (number of images, name of the
 BYTES_PER_PIXEL = 16  # a point and a confidence in float32
 # Memory at the aligner's peak, as multiples of the pair maps' own size (measured: 1.4, and 6.2 with what automatic
 # differentiation keeps).
-DENSE_COPIES = {"global": 1.5, "reference": 6.5}
+DENSE_COPIES = {"global": 1.5, "optimal": 1.5, "reference": 6.5}
 # An alignment of matches keeps, per pixel of an image, its tokens and canonical view, and, per pixel of an undirected
 # pair, its matches (measured: 70 and 18).
 SPARSE_IMAGE_BYTES, SPARSE_PAIR_BYTES = 100, 20
@@ -82,7 +82,7 @@ class Budget:
     """What fits into so many bytes."""
 
     def __init__(self, sizes: Sequence[Size], alignment: str, available: int | None, pairs_of: PairsOf) -> None:
-        """sizes: of the images at hand. alignment: "global", "reference" or "sparse". available: bytes, None = any
+        """sizes: of the images at hand. alignment: one of options.ALIGNMENTS but "auto". available: bytes, None = any
         number. pairs_of: the pairs of a graph.
         """
         self.sizes = list(sizes)

@@ -7,10 +7,10 @@ from typing import Any
 
 from ...errors import EngineError
 
-ALIGNMENTS = ("auto", "global", "sparse", "reference")
+ALIGNMENTS = ("auto", "global", "optimal", "sparse", "reference")
 ITERATIONS = {"draft": 100, "normal": 300, "fine": 500}
 # The demos show points above 3 and 1.5 of their own scales: log(3) of DUSt3R's, 2.5 of MASt3R's canonical views.
-MIN_CONFIDENCE = {"global": 1.1, "reference": 1.1, "sparse": 2.5}
+MIN_CONFIDENCE = {"global": 1.1, "optimal": 1.1, "reference": 1.1, "sparse": 2.5}
 
 
 @dataclass(frozen=True)

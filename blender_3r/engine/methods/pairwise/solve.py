@@ -33,6 +33,7 @@ from .stages import ALIGNING, ENCODING, LOADING, PREDICTING, READING, VIEWS, Sta
 from .store import PairStore, discard_pairs
 
 PATCH_SIZE = 16
+ALGORITHMS = {"global": "sampled", "optimal": "fast", "reference": "reference"}
 # What the sparse alignment takes off the networks' confidences, which begin at 1.
 SPARSE_OFFSET = np.float32(0.999)
 
@@ -156,7 +157,7 @@ class _Solve:
         make_room(Budget(self.sizes, self.alignment, None, graph_pairs).needed(pairs.edges), self.device)
         predictions = maps.predictions()
         settings = AlignSettings(
-            algorithm="reference" if self.alignment == "reference" else "fast",
+            algorithm=ALGORITHMS[self.alignment],
             iterations=self.options.steps,
             schedule=self.options.schedule or "cosine",
             shared_focal=self.shares_focal and len(self.used) > 2,

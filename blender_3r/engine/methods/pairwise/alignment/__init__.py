@@ -8,7 +8,9 @@ from ....errors import EngineError
 from ..predictions import PairPredictions
 from .clean import clean
 from .connections import connected_parts, select_images
+from .fast import align_fast
 from .reference import align_reference
+from .sampled import align_sampled
 from .scene import AlignSettings, Check, Report, Scene, no_check, no_report
 from .viewer import view_pair
 
@@ -51,8 +53,8 @@ def _align(predictions: PairPredictions, settings: AlignSettings, report: Report
         return view_pair(predictions, settings.min_confidence)
     if settings.algorithm == "reference" or settings.start == "known_poses":
         return align_reference(predictions, settings, report, check_cancelled)
-    from .fast import align_fast
-
+    if settings.algorithm == "sampled":
+        return align_sampled(predictions, settings, report, check_cancelled)
     return align_fast(predictions, settings, report, check_cancelled)
 
 

@@ -50,8 +50,10 @@ class Start:
     searches: int = 0
 
 
-def make_start(predictions: PairPredictions, problem: Problem, settings: AlignSettings) -> Start:
-    """The start that the settings ask for.
+def make_start(
+    predictions: PairPredictions, problem: Problem, settings: AlignSettings, scores: np.ndarray | None = None
+) -> Start:
+    """The start that the settings ask for. scores: (E,) how strong each pair is, from the predictions when None.
 
     Raises EngineError: "unsolved" when the pairs do not connect the images or predict nothing usable, "usage" when
     what is known does not suffice for it (a single pose; not all poses and focals for a start from known poses).
@@ -66,7 +68,7 @@ def make_start(predictions: PairPredictions, problem: Problem, settings: AlignSe
         return _start_from_poses(predictions, problem, settings, known)
     if len(known) == 1:
         raise EngineError("usage", "Only one camera's pose is known.", "Give none, or two or more.")
-    return _start_from_tree(predictions, problem, settings, known)
+    return _start_from_tree(predictions, problem, settings, known, scores)
 
 
 def _known_images(poses: np.ndarray | None) -> list[int]:
@@ -74,9 +76,13 @@ def _known_images(poses: np.ndarray | None) -> list[int]:
 
 
 def _start_from_tree(
-    predictions: PairPredictions, problem: Problem, settings: AlignSettings, known: list[int]
+    predictions: PairPredictions,
+    problem: Problem,
+    settings: AlignSettings,
+    known: list[int],
+    scores: np.ndarray | None,
 ) -> Start:
-    growth = grow(predictions, settings)
+    growth = grow(predictions, settings, scores)
     searches, by_points = _pose_the_rest(growth, problem, settings)
     poses, points = np.stack(growth.poses), growth.points
     if known:

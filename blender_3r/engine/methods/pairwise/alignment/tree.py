@@ -38,13 +38,13 @@ class Growth:
     order: list[tuple[int, int]]
 
 
-def grow(predictions: PairPredictions, settings: AlignSettings) -> Growth:
+def grow(predictions: PairPredictions, settings: AlignSettings, scores: np.ndarray | None = None) -> Growth:
     """The scene along the tree from its strongest pair on; raises EngineError "unsolved" when pairs do not connect all.
 
     Images that are never the first of a pair used have no pose yet, and those never the first of any pair no focal.
     """
     count, edges = predictions.count, predictions.edges
-    scores = edge_scores(predictions)
+    scores = edge_scores(predictions) if scores is None else scores
     tree = spanning_tree(count, edges, scores)
     if not tree or len(tree) < count - 1:
         raise EngineError("unsolved", "The pairs do not connect all images.", "Use a graph with more pairs.")
