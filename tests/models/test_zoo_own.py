@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from blender_3r.engine import zoo
 from blender_3r.engine.errors import EngineError
-from blender_3r.engine.service import models
+from blender_3r.engine.methods.pairwise import network
+from blender_3r.engine.service import estimate, models
 from tests.models.support.tiny_weights import CONFIGS, write_checkpoint
 
 QUIET = lambda *arguments, **fields: None  # noqa: E731
@@ -135,3 +136,7 @@ def test_what_was_begun_is_told_and_can_be_forgotten(tmp_path):
     assert models.remove_model(record.id, parts=True)["freed_bytes"] == 1002
     assert [path.name for path in blobs.iterdir()] == ["def.incomplete"]
     assert zoo.begun_bytes(record) == 0
+
+
+def test_an_estimate_speaks_of_the_model_that_the_method_takes():
+    assert (estimate.DEFAULT_MODEL, estimate.DEFAULT_SIZE) == (network.DEFAULT_MODEL, network.DEFAULT_SIZE)

@@ -16,6 +16,7 @@ import pytest
 
 from blender_3r.engine import errors, protocol
 from tests.models.support.stand_in_hub import Served, StandIn
+from tests.models.support.tiny_weights import CONFIGS, write_checkpoint
 
 ENGINE = Path(__file__).parents[2] / "blender_3r" / "engine"
 PATIENCE_S = 60
@@ -100,6 +101,29 @@ def test_a_model_comes_and_goes(models, tmp_path):
     removed = models("remove", "hubbed")
     assert removed.returncode == 0
     assert "From the Hub (not here)" in models("list").stdout
+
+
+def test_a_checkpoint_of_ones_own_over_the_command_line(models, tmp_path):
+    path = write_checkpoint(tmp_path / "mine.safetensors", "mast3r")
+    (tmp_path / "config.json").write_text(json.dumps(CONFIGS["mast3r"]))
+    done = models("add", str(path), "--title", "My net", "--licence", "MIT", "--commercial-use")
+    assert done.returncode == 0, done.stderr
+    assert f"mine is here: {path}" in done.stdout
+    assert "My net (here)" in models().stdout
+    assert "MIT: commercial use allowed" in models().stdout
+    assert models("remove", "mine").returncode == 0
+    assert path.exists()
+    (tmp_path / "stranger.pth").write_bytes(b"no checkpoint")
+    refused = models("add", str(tmp_path / "stranger.pth"))
+    assert refused.returncode == errors.EXIT_INPUT
+    assert "weights_only" not in refused.stderr, "advice of torch to run what the file brings along"
+
+
+def test_the_rule_on_commercial_use_holds_for_the_command_line(models, environment):
+    environment["BLENDER_3R_COMMERCIAL_ONLY"] = "1"
+    refused = models("download", "webbed", "--accept-licence")
+    assert refused.returncode == errors.EXIT_USAGE
+    assert "allows no commercial use" in refused.stderr
 
 
 def test_wrong_commands(models):
