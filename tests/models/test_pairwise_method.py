@@ -19,7 +19,7 @@ from blender_3r.engine.service.runner import run_job
 from blender_3r.engine.service.settings import make_request
 from blender_3r.engine.source import source_from_path
 from tests.models.support.pair_scene import make_scene
-from tests.models.support.pose_errors import pose_errors
+from tests.models.support.pose_errors import pose_errors, trajectory_error
 from tests.models.support.true_network import ENLARGED, MARGIN, TrueNetwork, as_loaded, make_photos, write_photos
 
 LANDSCAPE, PORTRAIT = (48, 64), (64, 48)
@@ -61,11 +61,12 @@ class Shot:
         return JobFolder.open(self.job).read_cameras()
 
     def errors(self):
-        """(largest distance in per cent of the path, largest angle in degrees) of the solved views."""
+        """(error of the path in per cent of its length, largest angle in degrees) of the solved views."""
         views = self.cameras.views
         solved = [k for k, view in enumerate(views) if view.is_solved]
         found = np.array([views[k].world_from_camera for k in solved])
-        return pose_errors(found, self.scene.world_from_camera[solved])
+        truth = self.scene.world_from_camera[solved]
+        return trajectory_error(found, truth), pose_errors(found, truth)[1]
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_cameras_and_depth_come_back(shot, alignment, size):
     for k, view in enumerate(cameras.views):
         lens = view.intrinsics
         assert (lens.width, lens.height) == made.photos[k].shape[1::-1]
-        assert lens.fx == pytest.approx(ENLARGED * made.scene.focals[k], rel=0.02)
+        assert lens.fx == pytest.approx(ENLARGED * made.scene.focals[k], rel=0.03)
         assert lens.cy == pytest.approx(ENLARGED * (height / 2 + MARGIN + 0.5), rel=0.05)
         arrays = job.read_view(k)
         assert arrays["depth"].shape == arrays["confidence"].shape == (height + 2 * MARGIN, width)

@@ -21,3 +21,12 @@ def pose_errors(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     mean = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
     angles = np.degrees(rotation_angle(np.swapaxes(turns, 1, 2) @ mean))
     return float(100 * np.linalg.norm(moved - truth[:, :3, 3], axis=1).max() / path), float(angles.max())
+
+
+def trajectory_error(found: np.ndarray, truth: np.ndarray) -> float:
+    """Root mean square distance of the centres in per cent of the path, after the best similarity: the ATE of
+    benchmarks and published tables.
+    """
+    moved = fit_similarity(found[:, :3, 3], truth[:, :3, 3]).apply(found[:, :3, 3])
+    path = np.linalg.norm(np.diff(truth[:, :3, 3], axis=0), axis=1).sum()
+    return float(100 * np.sqrt(np.mean(np.sum((moved - truth[:, :3, 3]) ** 2, axis=1))) / path)

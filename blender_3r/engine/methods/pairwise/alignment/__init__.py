@@ -55,7 +55,16 @@ def _align(predictions: PairPredictions, settings: AlignSettings, report: Report
         return align_reference(predictions, settings, report, check_cancelled)
     if settings.algorithm == "sampled":
         return align_sampled(predictions, settings, report, check_cancelled)
-    return align_fast(predictions, settings, report, check_cancelled)
+    try:
+        return align_fast(predictions, settings, report, check_cancelled)
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        raise EngineError(
+            "unsolved",
+            "The pairs contradict each other so much that no scene fits them.",
+            "Use images that overlap more, or the alignment global.",
+        ) from error
 
 
 def _spread(scene: Scene, part: list[int], sizes: list[tuple[int, int]]) -> Scene:
