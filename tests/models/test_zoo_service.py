@@ -137,7 +137,9 @@ def test_ctrl_c_keeps_what_came(stand_in, environment, models, tmp_path):
     served = stand_in.web_files["/model.pth"]
     served.gate = threading.Event()
     command = [sys.executable, ENGINE, "models", "download", "webbed", "--accept-licence"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    # A suite started in the background ignores Ctrl-C, and hands that on.
+    listens = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, **listens)
     part = tmp_path / "zoo" / "weights" / "webbed" / "model.pth.incomplete"
     deadline = time.monotonic() + PATIENCE_S
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
