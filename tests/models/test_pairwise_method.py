@@ -61,12 +61,17 @@ class Shot:
         return JobFolder.open(self.job).read_cameras()
 
     def errors(self):
-        """(error of the path in per cent of its length, largest angle in degrees) of the solved views."""
+        """(largest distance in per cent of the path, largest angle in degrees) of the solved views."""
+        return pose_errors(*self._found_and_true())
+
+    def path_error(self):
+        """Root mean square distance of the solved views in per cent of the path."""
+        return trajectory_error(*self._found_and_true())
+
+    def _found_and_true(self):
         views = self.cameras.views
         solved = [k for k, view in enumerate(views) if view.is_solved]
-        found = np.array([views[k].world_from_camera for k in solved])
-        truth = self.scene.world_from_camera[solved]
-        return trajectory_error(found, truth), pose_errors(found, truth)[1]
+        return np.array([views[k].world_from_camera for k in solved]), self.scene.world_from_camera[solved]
 
 
 @pytest.fixture
@@ -75,14 +80,16 @@ def shot(tmp_path, monkeypatch):
 
 
 # Matches are whole pixels: what is asked of the sparse alignment needs more of them.
-@pytest.mark.parametrize(("alignment", "size"), [("global", LANDSCAPE), ("sparse", (144, 192))])
+@pytest.mark.parametrize(("alignment", "size"), [("global", LANDSCAPE), ("optimal", LANDSCAPE), ("sparse", (144, 192))])
 def test_cameras_and_depth_come_back(shot, alignment, size):
-    made = shot(sizes=size, scales=alignment == "global")
+    made = shot(sizes=size, scales=alignment != "sparse")
     height, width = size
     inside = slice(MARGIN, MARGIN + height)
     summary = made.run(alignment)
     assert (summary["solved"], summary["total"]) == (8, 8)
     distance, angle = made.errors()
+    if alignment == "global":  # the published number of steps ends before the minimum, so one view may be further off
+        distance = made.path_error()
     assert distance < 1.0  # per cent of the path
     assert angle < 0.5  # degrees
     assert dict(made.network.encoded) == dict.fromkeys(range(8), 1)
@@ -97,7 +104,7 @@ def test_cameras_and_depth_come_back(shot, alignment, size):
     for k, view in enumerate(cameras.views):
         lens = view.intrinsics
         assert (lens.width, lens.height) == made.photos[k].shape[1::-1]
-        assert lens.fx == pytest.approx(ENLARGED * made.scene.focals[k], rel=0.03)
+        assert lens.fx == pytest.approx(ENLARGED * made.scene.focals[k], rel=0.03 if alignment == "sparse" else 0.02)
         assert lens.cy == pytest.approx(ENLARGED * (height / 2 + MARGIN + 0.5), rel=0.05)
         arrays = job.read_view(k)
         assert arrays["depth"].shape == arrays["confidence"].shape == (height + 2 * MARGIN, width)
