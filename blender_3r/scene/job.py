@@ -220,7 +220,8 @@ class _Builder:
 
     def _remove_stale(self) -> None:
         """Cameras of views that are no longer solved, points that are no longer there."""
-        stale = [item for (role, view), item in self.there.items() if role != "root" and (role, view) not in self.kept]
+        ours = {key: item for key, item in self.there.items() if key[0] in ("camera", "points")}
+        stale = [item for key, item in ours.items() if key not in self.kept]
         bpy.data.batch_remove(stale)
         tags.remove_unused(self.data.folder)
 
