@@ -10,6 +10,8 @@ from ..engine.errors import EngineError
 from ..engine.jobfolder import JobFolder
 from ..engine.reconstruction import Reconstruction, View, depth_to_points
 
+_CODES = np.arange(256) / 255
+_LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
 SPARSE_FOOTPRINT_PX = 3.0  # a sparse point stands for the patch around it, and one pixel could not be seen
 
 
@@ -17,9 +19,10 @@ SPARSE_FOOTPRINT_PX = 3.0  # a sparse point stands for the patch around it, and 
 class Cloud:
     """n points in the engine's world.
 
-    points (n, 3) float32; colors (n, 3) uint8 sRGB; confidence (n,) float32 in 0..1; views (n,) int32: index of the
-    view a point was seen from, -1 if from many; footprint (n,) float32: distance to the neighbouring sample at that
-    depth (depth / focal, more where samples were left out), in scene units.
+    points (n, 3) float32; colors (n, 4) float32, scene linear (of the footage's sRGB) and alpha 1; confidence (n,)
+    float32 in 0..1; views (n,) int32: index of the view a point was seen from, -1 if from many; footprint (n,)
+    float32: distance to the neighbouring sample at that depth (depth / focal, more where samples were left out), in
+    scene units.
     """
 
     points: np.ndarray
@@ -52,7 +55,7 @@ def read_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -> C
     capacity = min(total, budget)
     cloud = Cloud(
         np.empty((capacity, 3), np.float32),
-        np.empty((capacity, 3), np.uint8),
+        np.empty((capacity, 4), np.float32),
         np.empty(capacity, np.float32),
         np.empty(capacity, np.int32),
         np.empty(capacity, np.float32),
@@ -63,6 +66,15 @@ def read_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -> C
         if count:
             filled += _fill(cloud, filled, index, reconstruction.views[index], _read_dense(job, index), pattern)
     return cloud._select(slice(filled))
+
+
+def linear_colors(colors: np.ndarray) -> np.ndarray:
+    """(n, 4) float32 scene linear with alpha 1, of (n, 3) uint8 sRGB."""
+    linear = np.empty((len(colors), 4), np.float32)
+    for channel in range(3):
+        linear[:, channel] = _LINEAR[colors[:, channel]]
+    linear[:, 3] = 1.0
+    return linear
 
 
 def _dense_counts(job: JobFolder, reconstruction: Reconstruction) -> dict[int, int]:
@@ -125,7 +137,7 @@ def _fill(
     part = slice(start, start + len(pixels))
     focal = view.intrinsics.fx * depth.shape[1] / view.intrinsics.width
     cloud.points[part] = points
-    cloud.colors[part] = arrays["color"].reshape(-1, 3)[pixels]
+    cloud.colors[part] = linear_colors(arrays["color"].reshape(-1, 3)[pixels])
     cloud.confidence[part] = np.nan_to_num(arrays["confidence"].reshape(-1)[pixels])
     cloud.views[part] = index
     cloud.footprint[part] = depth.reshape(-1)[pixels] / (focal * np.sqrt(pattern.share))
@@ -149,7 +161,7 @@ def _sparse_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -
     error = np.nan_to_num(np.array(errors[keep], dtype=np.float32), nan=1e3, posinf=1e3)
     return Cloud(
         points,
-        np.array(colors[keep]),
+        linear_colors(colors[keep]),
         1.0 / (1.0 + error),
         np.full(len(keep), -1, np.int32),
         SPARSE_FOOTPRINT_PX * _nearest_pixel_size(points, reconstruction),

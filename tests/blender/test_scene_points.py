@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import bpy
 import jobs
 import numpy as np
@@ -13,7 +15,7 @@ from blender_3r.scene import compat
 from blender_3r.scene.cloud import read_cloud
 from blender_3r.scene.job import ImportOptions, import_job
 from blender_3r.scene.point_nodes import add_point_display, point_input
-from blender_3r.scene.points import show_colors
+from blender_3r.scene.points import show_colors, write_points, write_points_in_slices
 
 
 def dense_job(folder, views=3, size=(36, 64)):
@@ -65,7 +67,7 @@ def test_every_pixel_becomes_a_vertex_in_its_place_and_colour(tmp_path, empty_fi
     assert column(mesh, "confidence") == pytest.approx(columns.ravel() / 64)
     assert column(mesh, "pixel_footprint") == pytest.approx(np.full(36 * 64, 2 / 60), rel=1e-5)
     assert set(column(mesh, "view", kind=np.int32)) == {0}
-    assert mesh.attributes["Col"].data_type == "BYTE_COLOR"
+    assert mesh.attributes["Col"].data_type == "FLOAT_COLOR"
     assert mesh.attributes.active_color_name == "Col"
 
 
@@ -185,6 +187,20 @@ def test_rendered_points_have_the_colours_of_the_footage(tmp_path, empty_file):
     inside = np.round(pixels.reshape(36, 64, 4)[2:-2, 2:-2, :3] * 255)  # the pixel filter looks beyond the border
     right = np.abs(inside - [180, 90, 30]).max(axis=2) <= 1
     assert right.mean() > 0.995  # closed: nothing shows between the dots
+
+
+def test_writing_in_slices_ends_with_the_same_mesh_and_each_slice_is_one_array(tmp_path):
+    job = dense_job(tmp_path)
+    cloud = read_cloud(job, job.read_cameras(), 10**6)
+    whole, sliced = bpy.data.meshes.new("whole"), bpy.data.meshes.new("sliced")
+    write_points(whole, cloud)
+    sliced.vertices.add(5)
+    written = [{a.name for a in sliced.attributes} for _ in write_points_in_slices(sliced, cloud)]
+    assert max(len(after - before) for before, after in pairwise(written)) == 1
+    assert [a.name for a in sliced.attributes] == [a.name for a in whole.attributes]
+    for name in ("confidence", "pixel_footprint"):
+        assert np.array_equal(column(sliced, name), column(whole, name))
+    assert np.array_equal(column(sliced, "position", "vector", 3), cloud.points)
 
 
 def test_solid_views_are_switched_to_where_colours_show(empty_file):
