@@ -104,6 +104,8 @@ def test_own_records_are_read_and_replace_ours(home, tmp_path, monkeypatch):
         (('title = "Mine"', 'title = ""'), "title is missing"),
         (('path = "mine.pth"', 'path = "a", url = "https://b/c"'), "one of"),
         (('path = "mine.pth"', 'url = "file:///etc/passwd"'), "https://"),
+        (('path = "mine.pth"', 'url = "http://weights.example/c.pth"'), "must begin with https://"),
+        (('path = "mine.pth"', 'url = "https://b/"'), "names no file"),
         (('path = "mine.pth"', 'repo = "a/b", file = "../../x"'), "no file of the hub"),
         (('path = "mine.pth"', 'url = "https://b/c", sha256 = "1234"'), "64 hexadecimal"),
         (('path = "mine.pth"', 'path = "x", role = "codebook"'), "role 'weights'"),

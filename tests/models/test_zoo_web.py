@@ -200,14 +200,6 @@ def test_offline_means_plain_addresses_too(stand_in, served, record, monkeypatch
     assert stand_in.requests == []
 
 
-def test_the_proxy_of_the_environment_is_asked(stand_in, served, monkeypatch):
-    monkeypatch.delenv("NO_PROXY")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.setenv("http_proxy", stand_in.web_url)
-    assert zoo.download(make_record("http://weights.invalid" + PATH), accept=True).read_bytes() == DATA
-    assert stand_in.requests[-1].path == "http://weights.invalid" + PATH
-
-
 def test_all_files_of_a_record_are_fetched(stand_in, served):
     stand_in.web_files["/models/codebook.pkl"] = Served(b"codes")
     files = (

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from ..errors import EngineError
 from . import hub
-from .places import find_file, hub_cache, is_offline, repo_folder, url_folder, zoo_home
+from .addresses import check_begin, plain_note
+from .places import find_file, hub_cache, hub_endpoint, is_offline, repo_folder, url_folder, zoo_home
 from .records import Record, WeightFile
 from .transfer import POLL_S, RESERVE_BYTES, Interrupted, Part, Refused, check_space, claimed, fetch
 from .verify import Damaged, Expected, Verdict, discard, examine, note, verify_file
@@ -29,6 +30,10 @@ class _Job:
         self, on_progress: OnProgress, check_cancelled: Callable[[], None], log: Callable[[str], None]
     ) -> None:
         self.on_progress, self.check_cancelled, self.log = on_progress, check_cancelled, log
+
+    def tell(self, sentence: str) -> None:
+        if sentence:
+            self.log(sentence)
 
     def watch(self, stage: str) -> Callable[[int, int], None]:
         def watch(done: int, total: int) -> None:
@@ -174,6 +179,7 @@ def _get(record: Record, file: WeightFile, job: _Job) -> None:
 
 
 def _get_from_hub(record: Record, file: WeightFile, job: _Job) -> None:
+    job.tell(plain_note(hub_endpoint(), "HF_ENDPOINT"))
     found = _patiently(lambda: hub.look_up(record, file), job.check_cancelled)
     if found.blob.is_file():
         try:
@@ -200,6 +206,7 @@ def _get_from_hub(record: Record, file: WeightFile, job: _Job) -> None:
 
 
 def _get_from_url(record: Record, file: WeightFile, job: _Job) -> None:
+    check_begin(file.url)
     target = url_folder(record) / file.name
     with claimed(target):
         part = Part(target.with_name(target.name + ".incomplete"))

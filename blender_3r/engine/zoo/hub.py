@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from .. import __version__
 from ..errors import EngineError
+from .addresses import check_way
 from .places import hub_cache, hub_endpoint, repo_folder, snapshot_path
 from .records import Record, WeightFile
 from .transfer import READ_TIMEOUT_S, Interrupted, Opener, Part, Refused
@@ -55,6 +56,7 @@ class HubFile:
 def look_up(record: Record, file: WeightFile) -> HubFile:
     """Ask the hub for a file. Blocks for up to HEAD_TIMEOUT_S. Raises EngineError."""
     hub = _huggingface_hub()
+    _guarded(hub)
     from huggingface_hub.errors import FileMetadataError
     from huggingface_hub.utils import build_hf_headers
 
@@ -78,7 +80,7 @@ def hub_opener(found: HubFile) -> Opener:
     from huggingface_hub.errors import HTTPError
 
     def open_reply(headers: Mapping[str, str]) -> HubReply:
-        session = hub.get_session()
+        session = _guarded(hub)
         request = session.build_request(
             "GET", found.location, headers={**found.headers, **headers}, timeout=READ_TIMEOUT_S
         )
@@ -114,6 +116,7 @@ def place(record: Record, found: HubFile, part: Part | None) -> Path:
     snapshot. Returns the path in the snapshot. Raises EngineError, OSError of the disk.
     """
     hub = _huggingface_hub()
+    _guarded(hub)
     from huggingface_hub.file_download import are_symlinks_supported
 
     cache = hub_cache()
@@ -178,6 +181,19 @@ def offline_error(record: Record) -> EngineError:
 def _elsewhere(record: Record) -> str:
     other = f" The same weights: {record.same_as}" if record.same_as else ""
     return f"The publisher may have moved it; correct the record in {record.origin}.{other}"
+
+
+def _guarded(hub: Any) -> Any:
+    """The connection that huggingface_hub uses for everything, which refuses to leave the encryption."""
+    session = hub.get_session()
+    hooks = session.event_hooks
+    if _check_request not in hooks["request"]:  # called for every request, redirected ones too
+        session.event_hooks = {**hooks, "request": [*hooks["request"], _check_request]}
+    return session
+
+
+def _check_request(request: Any) -> None:
+    check_way(str(request.url), hub_endpoint())
 
 
 def _has_token() -> bool:

@@ -14,9 +14,9 @@ A file holds any number of records:
 
 A file of `files` is one of: `repo` and `file` (and `revision`) on the Hugging Face hub; `url` (and `file`, the name to
 keep it under, where the address ends in no name); `path` (a file of this machine, relative to the TOML). `role` is
-"weights" if not said. `sha256` and `bytes` are checked where given. The other fields are those of Record. Own files go
-into the folder "records" of the zoo's home, or into the folders named by BLENDER_3R_RECORDS; a record of the same id
-replaces ours.
+"weights" if not said. `sha256` and `bytes` are checked where given. An address must be https, except on this machine.
+The other fields are those of Record. Own files go into the folder "records" of the zoo's home, or into the folders
+named by BLENDER_3R_RECORDS; a record of the same id replaces ours.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import EngineError
+from .addresses import is_begin
 from .places import record_folders
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -197,8 +198,10 @@ def _weight_file(data: Any, path: Path) -> WeightFile:
         raise ValueError(f"role {file.role!r} is none of {', '.join(ROLES)}")
     if file.repo and not (_REPO.fullmatch(file.repo) and _is_inside(file.file) and _is_inside(file.revision)):
         raise ValueError(f"repo {file.repo!r}, file {file.file!r}, revision {file.revision!r} name no file of the hub")
-    if file.url and (urlsplit(file.url).scheme not in ("http", "https") or not _is_inside(file.name)):
-        raise ValueError(f"url {file.url!r} must begin with https:// or http:// and name a file")
+    if file.url and not is_begin(file.url):
+        raise ValueError(f"url {file.url!r} must begin with https:// (http:// on this machine only)")
+    if file.url and not _is_inside(file.name):
+        raise ValueError(f"url {file.url!r} names no file: say in `file` under which name it is kept")
     if file.sha256 and not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
         raise ValueError(f"sha256 {file.sha256!r} must be 64 hexadecimal digits in small letters")
     if file.path:

@@ -1,4 +1,4 @@
-"""Files at plain addresses: urllib, with the proxies of the environment. Standard library only."""
+"""Files that are not on the hub: urllib, with the proxies of the environment. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import __version__
+from .addresses import check_way
 from .transfer import READ_TIMEOUT_S, Interrupted, Opener
 
 BLOCK = 1 << 18
@@ -33,9 +34,23 @@ class WebReply:
         self._response.close()
 
 
+class _Redirections(urllib.request.HTTPRedirectHandler):
+    """Follows them from one encrypted address to another, not out of the encryption."""
+
+    def __init__(self, begin: str) -> None:
+        self._begin = begin
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        check_way(newurl, self._begin)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def url_opener(url: str) -> Opener:
-    """Requests for one address. Redirections are followed."""
-    director = urllib.request.build_opener(urllib.request.HTTPSHandler(context=_tls_context()))
+    """Requests for one address, which must be https or of this machine. Redirections are followed.
+
+    The opener raises EngineError for one that leads out of the encryption.
+    """
+    director = urllib.request.build_opener(urllib.request.HTTPSHandler(context=_tls_context()), _Redirections(url))
 
     def open_reply(headers: Mapping[str, str]) -> WebReply:
         own = {"User-Agent": f"blender_3r/{__version__}"}

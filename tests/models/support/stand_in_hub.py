@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import select
+import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 _RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -23,7 +27,7 @@ class Served:
 
     cuts: for the next requests of the body, after how many bytes the line breaks. block, delay_s: sent in blocks with
     a pause after each; a gate is waited for after the first block. status: answered instead. ranges: whether the
-    server knows them. etag: "" = none is sent.
+    server knows them. etag: "" = none is sent. moved_to: an address that a plain request is sent on to.
     """
 
     data: bytes
@@ -39,6 +43,7 @@ class Served:
     needs_token: str = ""
     is_chunked: bool = False
     content_type: str = "application/octet-stream"
+    moved_to: str = ""
 
     @property
     def sha256(self) -> str:
@@ -56,14 +61,23 @@ class Request:
 
 
 class StandIn:
-    """Both servers. hub_files: by "OWNER/NAME/FILE"; web_files: by path. requests: all that came, in order."""
+    """Both servers. hub_files: by "OWNER/NAME/FILE"; web_files: by path. requests: all that came, in order.
 
-    def __init__(self) -> None:
+    storage_url: where the hub says that its bytes are; web_url if not said. tunnel_port: what is reached through it
+    when it is used as a proxy for https.
+    """
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        """certificate: a PEM file with a certificate for localhost and its key; then both servers speak https."""
+        self.certificate = certificate
         self.hub_files: dict[str, Served] = {}
         self.web_files: dict[str, Served] = {}
         self.requests: list[Request] = []
         self._servers = [self._serve("hub"), self._serve("web")]
-        self.hub_url, self.web_url = (f"http://127.0.0.1:{server.server_port}" for server in self._servers)
+        scheme = "https" if certificate else "http"
+        self.hub_url, self.web_url = (f"{scheme}://127.0.0.1:{server.server_port}" for server in self._servers)
+        self.storage_url = self.web_url
+        self.tunnel_port = 0
 
     def bodies(self, text: str = "") -> list[Request]:
         """The requests for bytes, of paths that contain text."""
@@ -78,6 +92,10 @@ class StandIn:
         handler = type("Handler", (_Handler,), {"stand_in": self, "name": name})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         server.daemon_threads = True
+        if self.certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return server
 
@@ -100,14 +118,29 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         if not self.path.startswith("/api/"):  # the hub's client asks for more than files
             self.stand_in.requests.append(Request(self.name, self.command, self.path, headers))
-        if self.name == "hub":
-            self._answer_as_hub(headers)
+        path = re.sub(r"^http://[^/]+", "", self.path)  # asked as a proxy
+        if self.name == "hub" and path not in self.stand_in.web_files:
+            self._answer_as_hub(path, headers)
         else:
-            path = re.sub(r"^http://[^/]+", "", self.path)  # asked as a proxy
             self._answer_bytes(self.stand_in.web_files.get(path), headers)
 
-    def _answer_as_hub(self, headers):
-        match = _RESOLVE.fullmatch(self.path)
+    def do_CONNECT(self):
+        """As a proxy for https: bytes to and fro, whatever host is asked for."""
+        self.stand_in.requests.append(Request(self.name, self.command, self.path, {}))
+        with socket.create_connection(("127.0.0.1", self.stand_in.tunnel_port)) as other:
+            self.send_response(200)
+            self.end_headers()
+            ways = {self.connection: other, other: self.connection}
+            while ready := select.select(list(ways), [], [], 30)[0]:
+                for end in ready:
+                    data = end.recv(1 << 16)
+                    if not data:
+                        self.close_connection = True
+                        return
+                    ways[end].sendall(data)
+
+    def _answer_as_hub(self, path, headers):
+        match = _RESOLVE.fullmatch(path)
         served = self.stand_in.hub_files.get(f"{match[1]}/{match[3]}") if match else None
         if served is None:
             return self._refuse(404, "EntryNotFound" if match else "RepoNotFound")
@@ -118,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = f"/storage/{served.sha256}?signature=x"
         self.stand_in.web_files[path] = served
         self.send_response(302)
-        self.send_header("Location", self.stand_in.web_url + path)
+        self.send_header("Location", self.stand_in.storage_url + path)
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("X-Linked-Size", str(len(served.data)))
         self.send_header("X-Linked-ETag", f'"{served.sha256}"')
@@ -129,6 +162,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer_bytes(self, served, headers):
         if served is None:
             return self._refuse(404)
+        if served.moved_to:
+            self.send_response(302)
+            self.send_header("Location", served.moved_to)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
         if served.status != 200:
             return self._refuse(served.status)
         content = served.data if served.content is None else served.content
