@@ -10,7 +10,8 @@ import pytest
 
 from blender_3r.engine.errors import EngineError
 from blender_3r.engine.methods.classic import QUALITIES
-from blender_3r.engine.methods.pairwise.estimate import DENSE_COPIES, in_gigabytes
+from blender_3r.engine.methods.memory import in_gigabytes
+from blender_3r.engine.methods.pairwise.estimate import DENSE_COPIES
 from blender_3r.engine.methods.pairwise.pictures import prepare, sizes_of
 from blender_3r.engine.service import estimate
 from blender_3r.engine.service.settings import make_request

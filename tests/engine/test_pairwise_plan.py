@@ -8,10 +8,11 @@ import sys
 import pytest
 
 from blender_3r.engine.errors import EngineError
-from blender_3r.engine.methods import list_methods, load_method
+from blender_3r.engine.methods import list_methods, load_method, memory
 from blender_3r.engine.methods.base import Context
+from blender_3r.engine.methods.memory import in_gigabytes
 from blender_3r.engine.methods.pairwise import estimate, method
-from blender_3r.engine.methods.pairwise.estimate import Budget, automatic_graph, in_gigabytes
+from blender_3r.engine.methods.pairwise.estimate import Budget, automatic_graph
 from blender_3r.engine.methods.pairwise.options import Options
 from blender_3r.engine.methods.pairwise.pairs import both_ways, choose_pairs, graph_pairs
 from blender_3r.engine.service.settings import check_request, fingerprint, make_request
@@ -108,7 +109,7 @@ def test_matches_take_less_memory_than_maps():
 
 
 def test_free_memory_is_known_and_limited_by_the_container(monkeypatch, tmp_path):
-    free = estimate.free_memory()
+    free = memory.free_memory()
     assert free is None or free > 1 << 20
     for name, text in (
         ("memory.max", "3000"),
@@ -116,10 +117,10 @@ def test_free_memory_is_known_and_limited_by_the_container(monkeypatch, tmp_path
         ("memory.stat", "anon 5\ninactive_file 200"),
     ):
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(estimate, "_CGROUP", tmp_path)
-    assert estimate.free_memory() == 2200
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert memory.free_memory() == 2200
     (tmp_path / "memory.max").write_text("max")
-    assert estimate.free_memory() == estimate._system_free()
+    assert memory.free_memory() == memory._system_free()
 
 
 def test_options_from_a_request():

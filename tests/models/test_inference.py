@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from blender_3r.engine.errors import Cancelled, EngineError
+from blender_3r.engine.methods.networks import choose_device, choose_precision
 from blender_3r.engine.methods.pairwise import inference
-from blender_3r.engine.methods.pairwise.inference import PairRunner, choose_device, choose_precision
+from blender_3r.engine.methods.pairwise.inference import PairRunner
 from blender_3r.engine.models import build
 from blender_3r.engine.models.dust3r import Encoded
 from blender_3r.engine.models.outputs import ViewPrediction

@@ -63,8 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _reconstruct(options: argparse.Namespace) -> int:
     from .console import run_on_console
-    from .pairwise_options import chosen_settings
-    from .settings import make_request
+    from .network_options import chosen_settings
+    from .settings import absolute_path, make_request
 
     source = source_from_path(
         options.source,
@@ -80,7 +80,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
         "focal_px": options.focal,
         "dense": False if options.no_dense else None,
         "points": options.points,
-        "intrinsics": str(Path(options.intrinsics).absolute()) if options.intrinsics else None,
+        "intrinsics": absolute_path(options.intrinsics),
         "threads": options.threads,
         **chosen_settings(options),
     }
@@ -241,7 +241,7 @@ def _add(commands: Any, name: str, action: Any, summary: str) -> argparse.Argume
 
 
 def _add_reconstruct(commands: Any) -> None:
-    from .pairwise_options import add_options
+    from .network_options import add_options
 
     parser = _add(commands, "reconstruct", _reconstruct, "solve cameras and points from footage")
     parser.add_argument(

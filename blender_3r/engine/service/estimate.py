@@ -10,7 +10,8 @@ from typing import Any
 
 from .. import zoo
 from ..errors import EngineError
-from ..methods.pairwise.estimate import USABLE, Budget, free_memory, in_gigabytes, pair_map_bytes
+from ..methods.memory import USABLE, free_memory, in_gigabytes
+from ..methods.pairwise.estimate import Budget, pair_map_bytes
 from ..methods.pairwise.options import Options
 from ..methods.pairwise.pairs import Pairs, choose_pairs, graph_pairs
 from ..methods.pairwise.pictures import SQUARE_SIZE, sizes_of
@@ -161,7 +162,7 @@ def _device(name: str) -> str:
     """Where a network would run, without failing: "cpu", "cuda" or "mps"."""
     if name == "cpu" or find_spec("torch") is None:
         return "cpu"
-    from ..methods.pairwise.inference import choose_device
+    from ..methods.networks import choose_device
 
     try:
         return choose_device(name).type

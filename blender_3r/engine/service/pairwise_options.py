@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
+
+from .settings import absolute_path
 
 _GRAPHS = (
     "which images are paired: complete (all, the default for up to 16), swin-W (each with the W next; the default for "
@@ -17,11 +18,7 @@ _GRAPHS = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add a group with the options of the method to those of the command reconstruct."""
-    group = parser.add_argument_group("method pairwise", "What the method pairwise can be told; others ignore it.")
-    group.add_argument("--model", metavar="ID", help="the weights, see the command models (default: mast3r-512)")
-    group.add_argument(
-        "--weights", metavar="PATH", help="a checkpoint of your own, for the network of --model (.safetensors, .pth)"
-    )
+    group = parser.add_argument_group("method pairwise", "What pairwise can be told besides.")
     group.add_argument(
         "--image-size",
         type=int,
@@ -65,30 +62,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="known camera poses, in the form of cameras.json; of two images at least, missing ones are solved",
     )
-    group.add_argument(
-        "--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps (default: the fastest there is)"
-    )
-    group.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        help="in which the network computes; its heads always take float32 (default: bfloat16 on graphics cards that "
-        "have it, float32 on the CPU)",
-    )
-    group.add_argument(
-        "--memory", type=float, metavar="GB", help="how much memory may be used (default: what is free, less a reserve)"
-    )
-    group.add_argument(
-        "--allow-smaller",
-        action="store_true",
-        help="when memory does not do, begin again with images of 224 pixels, cut square, instead of failing",
-    )
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The settings of a request, None where nothing was said."""
     return {
-        "model": options.model,
-        "weights": _absolute(options.weights),
         "image_size": options.image_size,
         "scene_graph": options.scene_graph,
         "alignment": options.alignment,
@@ -96,13 +74,5 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
         "schedule": options.schedule,
         "min_confidence": options.min_confidence,
         "clean": False if options.no_clean else None,
-        "poses": _absolute(options.poses),
-        "device": options.device,
-        "precision": options.precision,
-        "memory_gb": options.memory,
-        "allow_smaller": True if options.allow_smaller else None,
+        "poses": absolute_path(options.poses),
     }
-
-
-def _absolute(path: str | None) -> str | None:
-    return str(Path(path).absolute()) if path else None

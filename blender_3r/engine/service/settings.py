@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .. import __version__
@@ -25,6 +26,11 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def absolute_path(path: str | None) -> str | None:
+    """A path of the command line as requests hold it; None where none was given."""
+    return str(Path(path).absolute()) if path else None
+
+
 # Name of a setting to (what it must be, in words, test).
 SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "quality": ("draft, normal or fine", lambda v: v in ("draft", "normal", "fine")),
@@ -34,7 +40,7 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "points": ("a positive whole number", _is_count),
     "intrinsics": ("the path of a file", _is_text),
     "threads": ("a positive whole number", _is_count),
-    # of the pairwise method
+    # of methods with a network
     "model": ("the id of a model", _is_text),
     "weights": ("the path of a checkpoint", _is_text),
     "image_size": (

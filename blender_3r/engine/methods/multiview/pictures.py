@@ -66,38 +66,55 @@ class UnitPicture(Picture):
         return (inside[0], inside[1]), (outside[0], outside[1])
 
 
-def prepare_for_vggt(image: np.ndarray, mode: str = "crop") -> UnitPicture:
-    """A frame as VGGT reads it. image: (H, W, 3) uint8 RGB, upright.
+@dataclass(frozen=True)
+class Cut:
+    """Where a network's picture lies, all in pixels. scaled: (w, h) that the frame is scaled to. size: (h, w) of the
+    picture. offset: (left, top) of it in the scaled frame.
+    """
 
-    mode: "crop" makes the width 518 and cuts what is higher than that above and below; "pad" makes the long side 518
+    scaled: tuple[int, int]
+    size: tuple[int, int]
+    offset: tuple[int, int]
+
+
+def vggt_cut(size: tuple[int, int], mode: str = "crop", side: int = VGGT_SIZE) -> Cut:
+    """How VGGT's loader cuts frames of (H, W); see prepare_for_vggt(). Raises ValueError for an unknown mode."""
+    if mode not in VGGT_MODES:
+        raise ValueError(f"unknown mode {mode!r}")
+    height, width = size
+    if mode == "crop" or width >= height:
+        target = (side, _whole_patches(height * side / width))
+    else:
+        target = (_whole_patches(width * side / height), side)
+    if mode == "pad":
+        left, top = ((side - part) // 2 for part in target)
+        return Cut(target, (side, side), (-left, -top))
+    cut = max(0, target[1] - side)
+    return Cut(target, (target[1] - cut, side), (0, cut // 2))
+
+
+def prepare_for_vggt(image: np.ndarray, mode: str = "crop", side: int = VGGT_SIZE) -> UnitPicture:
+    """A frame as VGGT reads it. image: (H, W, 3) uint8 RGB, upright. side: 518, or another multiple of a patch.
+
+    mode: "crop" makes the width `side` and cuts what is higher than that above and below; "pad" makes the long side so
     and adds white to a square. The other side is rounded to patches. Raises ValueError for another mode.
     Source: specs/vggt.md section 2.
     """
-    if mode not in VGGT_MODES:
-        raise ValueError(f"unknown mode {mode!r}")
-    height, width = image.shape[:2]
-    if mode == "crop" or width >= height:
-        target = (VGGT_SIZE, _whole_patches(height * VGGT_SIZE / width))
-    else:
-        target = (_whole_patches(width * VGGT_SIZE / height), VGGT_SIZE)
-    scaled = np.array(Image.fromarray(image).resize(target, Image.Resampling.BICUBIC))
-    if mode == "pad":
-        left, top = ((VGGT_SIZE - side) // 2 for side in target)
-        return UnitPicture((height, width), scaled, (VGGT_SIZE, VGGT_SIZE), (-left, -top))
-    cut = max(0, target[1] - VGGT_SIZE)
-    return UnitPicture((height, width), scaled, (target[1] - cut, VGGT_SIZE), (0, cut // 2))
+    cut = vggt_cut(image.shape[:2], mode, side)
+    scaled = np.array(Image.fromarray(image).resize(cut.scaled, Image.Resampling.BICUBIC))
+    return UnitPicture(image.shape[:2], scaled, cut.size, cut.offset)
 
 
 def pad_to_one_size(pictures: Sequence[UnitPicture]) -> list[UnitPicture]:
     """Pictures of several sizes with white around them, so that all have the largest height and width."""
-    sizes = np.array([picture.size for picture in pictures])
-    height, width = (int(side) for side in sizes.max(axis=0))
-    padded = []
-    for picture in pictures:
-        top, left = (height - picture.size[0]) // 2, (width - picture.size[1]) // 2
-        offset = (picture.offset[0] - left, picture.offset[1] - top)
-        padded.append(replace(picture, size=(height, width), offset=offset))
-    return padded
+    height, width = (int(side) for side in np.array([picture.size for picture in pictures]).max(axis=0))
+    return [pad_to(picture, (height, width)) for picture in pictures]
+
+
+def pad_to(picture: UnitPicture, size: tuple[int, int]) -> UnitPicture:
+    """A picture in the middle of a white one of (H, W), not smaller."""
+    top, left = (size[0] - picture.size[0]) // 2, (size[1] - picture.size[1]) // 2
+    return replace(picture, size=size, offset=(picture.offset[0] - left, picture.offset[1] - top))
 
 
 def pi3_size(size: tuple[int, int], pixel_limit: int = PI3_PIXELS) -> tuple[int, int]:

@@ -5,20 +5,18 @@ Results are streamed: whoever takes them decides what is kept (all pointmaps, or
 
 from __future__ import annotations
 
-import gc
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...errors import EngineError
 from ...models.outputs import ViewPrediction
-from .estimate import DoesNotFit, free_memory, in_gigabytes
+from ..memory import DoesNotFit, free_memory, in_gigabytes
+from ..networks import cancellable, computing, is_memory_error, release
 
 if TYPE_CHECKING:
     from ...models.dust3r import Encoded
@@ -26,14 +24,12 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 Report = Callable[[int, int], None]
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LARGEST_BATCH = 32
 ENCODER_BATCH = 8
 TOKEN_SHARE = 0.25  # of the device's free memory; more tokens than that are kept in the computer's memory
 LEVELS_FROM = 3  # pairs per image from which on it pays to keep what the heads make of it alone
 LEVEL_SHARE = 0.3  # of the device's free memory for that
 BATCH_SHARE = 0.7  # of the device's free memory for one batch of pairs
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 class Predictor(Protocol):
@@ -111,7 +107,7 @@ class PairRunner:
         found = EncodedImages([])
         place: torch.device | None = None
         size = 1 if self.device.type == "cpu" else ENCODER_BATCH
-        with self._cancellable():
+        with cancellable(self.predictor, self.device, self.check_cancelled):
             for group in _runs_of_equal_shape(images, size):
                 for image in self._encode_group(group):
                     place = place or self._place_of_tokens(image, total)
@@ -130,7 +126,7 @@ class PairRunner:
         """
         waiting = _by_shape(encoded, edges)
         done = 0
-        with self._cancellable():
+        with cancellable(self.predictor, self.device, self.check_cancelled):
             if len(edges) >= LEVELS_FROM * len(encoded.images):
                 self._keep_head_levels(encoded)
             while waiting:
@@ -201,26 +197,8 @@ class PairRunner:
         return result
 
     def _run(self, network: Callable[..., Value], *inputs: Any) -> Value:
-        dtype = PRECISIONS[self.precision]
-        with ExitStack() as stack:
-            stack.enter_context(torch.no_grad())
-            if dtype != torch.float32:
-                stack.enter_context(torch.autocast(self.device.type, dtype))
+        with computing(self.device, self.precision):
             return network(*inputs)
-
-    @contextmanager
-    def _cancellable(self) -> Iterator[None]:
-        """On a processor, where one pair takes seconds, ask before every layer whether to go on."""
-        is_slow = self.device.type == "cpu" and isinstance(self.predictor, nn.Module)
-        modules = self.predictor.modules() if is_slow else ()
-        handles = [
-            module.register_forward_pre_hook(lambda module, inputs: self.check_cancelled()) for module in modules
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _fitting(self, compute: Callable[[], Value]) -> Value | None:
         """The result, or None when memory ran out; what the failed attempt held is free again then."""
@@ -249,11 +227,7 @@ class PairRunner:
             raise self._too_large("One pair of images")
 
     def _release(self) -> None:
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        elif self.device.type == "mps":
-            torch.mps.empty_cache()
+        release(self.device)
 
     def _place_of_tokens(self, one: Encoded, total: int) -> torch.device:
         wanted = one.tokens.nbytes * total
@@ -298,47 +272,3 @@ def _by_shape(
     for index, (i, j) in enumerate(edges):
         groups.setdefault((tuple(encoded.images[i].grid), tuple(encoded.images[j].grid)), deque()).append(index)
     return groups
-
-
-def is_memory_error(error: BaseException) -> bool:
-    """Whether memory ran out, on whatever device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return any(words in text for words in _NO_MEMORY)
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device asked for ("cpu", "cuda", "cuda:1", "mps"), or the best there is for None and "auto".
-
-    Raises EngineError: "usage" for an unknown name, "machine" when it is not there.
-    """
-    if name in (None, "auto"):
-        if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise EngineError(
-            "usage", f"There is no device called {name!r}.", "Use auto, cpu, cuda, cuda:1 or mps."
-        ) from error
-    there = {
-        "cpu": lambda: True,
-        "cuda": lambda: (device.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available,
-    }
-    if device.type not in there or not there[device.type]():
-        raise EngineError(
-            "machine", f"The device {name} is not there, or PyTorch cannot use it.", "Use --device auto or cpu."
-        )
-    return device
-
-
-def choose_precision(name: str | None, device: torch.device) -> str:
-    """A name in PRECISIONS; for None and "auto": bfloat16 on graphics cards that have it, else float16, CPU float32."""
-    if name not in (None, "auto"):
-        return name
-    if device.type != "cuda":
-        return "float32"
-    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"

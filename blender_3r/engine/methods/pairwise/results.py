@@ -9,13 +9,11 @@ import numpy as np
 from ...errors import EngineError
 from ...media.frames import FrameSource
 from ...reconstruction import Check, Intrinsics, Reconstruction, View
+from ..views import FOCAL_RANGE, guessed_lens, unit_confidence
 from .alignment.scene import Scene
 from .pictures import Picture
 from .reading import Pictures
 
-UNKNOWN_FOCAL = 1.2  # of the long side: stated for a view of which nothing is known
-# Focals, in units of the long side, of fields of view of 150 and 1 degrees: a camera beyond is none.
-FOCAL_RANGE = (0.13, 57.0)
 UNBELIEVABLE = "{}: the network's predictions of it give no camera that could be."
 
 
@@ -76,11 +74,6 @@ def no_camera() -> EngineError:
     )
 
 
-def unit_confidence(confidence: np.ndarray) -> np.ndarray:
-    """The networks' confidence c, from 1 upwards, as 1 - 1/c in 0..1; what is below 1 was cleaned away: 0."""
-    return (1.0 - 1.0 / np.maximum(confidence, 1.0)).astype(np.float32)
-
-
 def view_arrays(picture: Picture, scene: Scene, index: int, min_confidence: float) -> dict[str, np.ndarray]:
     """depth, confidence and colour of one view on the grid of the whole scaled frame.
 
@@ -108,8 +101,7 @@ def make_reconstruction(pictures: Pictures, solved: Solved, method: str) -> Reco
         if k in placed:
             views.append(View(info.file, info.frame, lenses[k], solved.scene.world_from_camera[k]))
             continue
-        focal = float(typical or UNKNOWN_FOCAL) * max(info.width, info.height)
-        lens = Intrinsics(info.width, info.height, focal, focal, info.width / 2, info.height / 2)
+        lens = guessed_lens(info.width, info.height, typical)
         note = solved.notes.get(index, "It does not overlap the other images enough.")
         views.append(View(info.file, info.frame, lens, note=note))
     return Reconstruction(

@@ -8,9 +8,10 @@ import torch
 
 from ... import zoo
 from ...errors import EngineError
+from ..networks import refuse_missing
 from .estimate import COMPLETE_UP_TO
 from .inference import EncodedImages
-from .network import Model, refuse_missing
+from .network import Model
 from .pairs import RETRIEVAL, RETRIEVED, Edge, both_ways
 from .retrieval import scene_graph_pairs, similarity_matrix
 

@@ -14,12 +14,15 @@ import torch
 
 from ...media.frames import FrameSource
 from ..base import Context, Event
+from ..memory import USABLE, DoesNotFit, free_memory
+from ..networks import choose_device, choose_precision, is_memory_error, loaded, make_room, out_of_memory
+from ..stages import Stages
 from .alignment import AlignSettings, Scene, align_pairs, clean
 from .collect import PairMaps, collect_matches, collect_pairs, on_device
-from .estimate import USABLE, Budget, DoesNotFit, free_memory, in_gigabytes, pair_map_bytes
-from .inference import EncodedImages, PairRunner, choose_device, choose_precision, is_memory_error
+from .estimate import Budget, pair_map_bytes
+from .inference import EncodedImages, PairRunner
 from .metric import metric_scale, scaled
-from .network import choose_model, loaded, make_room
+from .network import choose_model
 from .options import MIN_CONFIDENCE, Options
 from .pairs import Pairs, choose_pairs, graph_pairs, is_retrieval
 from .pictures import SQUARE_SIZE
@@ -29,7 +32,7 @@ from .results import UNBELIEVABLE, Solved, believable, no_camera
 from .similar import automatic_retrieval, refuse_retrieval, similar_pairs
 from .sparse.collector import SparseCollector
 from .sparse.optimise import SparseSettings
-from .stages import ALIGNING, ENCODING, LOADING, PREDICTING, READING, VIEWS, Stages
+from .stages import ALIGNING, ENCODING, LOADING, PREDICTING, READING, VIEWS
 from .store import PairStore, discard_pairs
 
 PATCH_SIZE = 16
@@ -131,13 +134,10 @@ class _Solve:
 
     def out_of_memory(self) -> DoesNotFit:
         """What to say when memory ran out in mid-work: how much was expected to do, how much there is."""
-        count = len(self.used)
-        free = free_memory(self.device.type, self.device.index)
-        there = f" {in_gigabytes(free)} are free now." if free is not None else ""
-        network = in_gigabytes(self.model.record.memory_bytes) if self.model.record.memory_bytes else "an unknown part"
-        return DoesNotFit(
-            f"Memory ran out with {count} images of {self.model.image_size} pixels; the network alone takes "
-            f"{network}.{there}",
+        return out_of_memory(
+            self.model,
+            self.device,
+            f"{len(self.used)} images of {self.model.image_size} pixels",
             "Use fewer images (Every), allow smaller images, or close other programs.",
         )
 
