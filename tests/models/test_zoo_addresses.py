@@ -91,7 +91,7 @@ def test_a_certificate_that_nobody_knows(serve, certificate, monkeypatch):
     server = serve(certificate)
     monkeypatch.setenv("HF_ENDPOINT", server.hub_url)
     for record in (web_record(server.web_url + PATH), hub_record()):
-        with pytest.raises(EngineError, match="(?i)certificate"):
+        with pytest.raises(EngineError, match=r"(?i)certificate"):
             zoo.download(record, accept=True)
     assert server.requests == []
 
