@@ -15,13 +15,13 @@ from typing import Any
 from ..engine import protocol
 from .job import Failure
 from .model_facts import Download, Model
-from .questions import Question, Questions, failure_of
+from .questions import Answer, Heard, NoAnswer, Progress, Question, Questions, failure_of
 
 CANCEL_GRACE_S = 6.0  # what the engine gets to stop a download
 
 
-class Catalogue(Questions):
-    """Asks an engine of its own for models, downloads and estimates. Every method returns at once; call `pump` often.
+class Catalogue:
+    """Asks an engine for models, downloads and estimates. Every method returns at once; call `pump` often.
 
     status: "unknown", "asking", "known", "failed". models: by id. problems: sentences on records of the user's that
     cannot be read. missing: packages that networks need and this engine has not. failure: of the last question.
@@ -30,7 +30,9 @@ class Catalogue(Questions):
     """
 
     def __init__(self, log: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(log, clock)
+        self._questions = Questions(log, clock)
+        self._clock = clock
+        self._changed = False
         self.status = "unknown"
         self.models: dict[str, Model] = {}
         self.problems: list[str] = []
@@ -48,40 +50,66 @@ class Catalogue(Questions):
     # -- the engine
 
     @property
+    def log(self) -> Path:
+        return self._questions.log
+
+    @property
+    def engine_pid(self) -> int | None:
+        return self._questions.engine_pid
+
+    @property
+    def is_usable(self) -> bool:
+        """There is an engine to ask."""
+        return self._questions.is_usable
+
+    @property
     def is_busy(self) -> bool:
         """`pump` has something to do."""
-        return self.engine_pid is not None or self._next_download() is not None
+        return self._questions.has_work or self._next_download() is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """A question other than a download or an estimate is not answered yet."""
+        return self._questions.waits_for_any("models", "remove", "add")
 
     def configure(self, command: list[str] | None) -> None:
         """How an engine is started; None: not at all. What was known of another one is forgotten."""
-        if command == self._command:
+        if not self._questions.use(command):
             return
         self.rest()
-        self._command = command
         self.status, self.failure = "unknown", None
         self.models, self.problems, self.missing = {}, [], []
         self.estimate = self.estimate_failure = None
 
     def rest(self, at_once: bool = False) -> None:
-        """Let the engine leave; downloads are paused."""
+        """Let the engine leave; downloads are paused. at_once: it does not listen, so it is ended."""
         for download in self.downloads.values():
             if download.status in ("waiting", "running", "pausing"):
                 download.status = "paused"
         self.downloads = {id_: one for id_, one in self.downloads.items() if one.status != "dropping"}
         if self.status == "asking":
             self.status = "unknown"
-        self.let_go(at_once)
+        self._questions.let_go(at_once)
 
     def make_room(self) -> None:
         """Let the engine leave if it has nothing to download: a job needs the memory that an estimate took."""
         if not any(one.is_active for one in self.downloads.values()):
             self.rest()
 
+    def close(self) -> None:
+        """End the engine and wait for its end, about half a second at most: Blender leaves."""
+        self._questions.close()
+
     def pump(self, budget_s: float = 0.005) -> bool:
         """Take in what the engine said, for at most budget_s. Returns whether anything changed."""
         if self.engine_pid is None:
             self._start_next()
-        return super().pump(budget_s)
+        for heard in self._questions.hear(budget_s):
+            self._changed |= self._take(heard)
+        if self.engine_pid is not None:
+            self._changed |= self._end_the_deaf()
+        changed, self._changed = self._changed, False
+        return changed
 
     # -- questions
 
@@ -120,25 +148,25 @@ class Catalogue(Questions):
             known.status = "dropping"
         else:
             self.downloads.pop(model, None)
-            self.ask("remove", model=model, parts=True)
+            self._ask("remove", model=model, parts=True)
         self._changed = True
 
     def remove(self, model: str) -> None:
         """Remove a model's files; of the user's own, only the record."""
         self.downloads.pop(model, None)
         self.failure, self.note = None, ""
-        self.ask("remove", model=model, parts=False)
+        self._ask("remove", model=model, parts=False)
 
     def add(self, path: Path, title: str = "", license_: str = "", commercial_use: bool = False) -> None:
         """Put a checkpoint on this machine into the list."""
         self.failure, self.note = None, ""
-        self.ask("add", path=str(path), title=title, license=license_, commercial_use=commercial_use)
+        self._ask("add", path=str(path), title=title, license=license_, commercial_use=commercial_use)
 
     def wish_estimate(self, request: dict[str, Any], count: int, size: tuple[int, int], folder: Path) -> None:
         """Ask what a job will need; an earlier wish is forgotten."""
         self.estimate = self.estimate_failure = None
         values = {"request": request, "count": count, "size": list(size), "folder": str(folder)}
-        self._estimate_request = self.ask("estimate", **values)
+        self._estimate_request = self._ask("estimate", **values)
 
     def forget_estimate(self) -> None:
         self.estimate = self.estimate_failure = None
@@ -146,21 +174,32 @@ class Catalogue(Questions):
 
     @property
     def is_estimating(self) -> bool:
-        return self._estimate_request in self._asked
+        return self._questions.waits_for(self._estimate_request)
 
     @property
     def is_adding(self) -> bool:
-        return self.is_asked("add")
+        return self._questions.waits_for_any("add")
 
     # -- answers
 
-    def on_answer(self, question: Question, message: protocol.Message, id_: str) -> None:
+    def _take(self, heard: Heard) -> bool:
+        """Whether it said anything new."""
+        if isinstance(heard, Progress):
+            return self._on_progress(heard.question, heard.message)
+        if isinstance(heard, NoAnswer):
+            self._on_no_answer(heard)
+        else:
+            self._on_answer(heard)
+        return True
+
+    def _on_answer(self, heard: Answer) -> None:
+        question, message = heard.question, heard.message
         if question.kind == "models":
             self._on_models(message)
         elif question.kind == "download":
-            self._on_download(question.fields["model"], message, id_)
+            self._on_download(question, message)
         elif question.kind == "estimate":
-            self._on_estimate(message, id_)
+            self._on_estimate(question, message)
         elif message["type"] == "failed":
             self.failure = failure_of(message)
             self._list_again()
@@ -183,16 +222,17 @@ class Catalogue(Questions):
         self.free_bytes = free if isinstance(free, int) else None
         self.status = "known"
 
-    def _on_download(self, model: str, message: protocol.Message, id_: str) -> None:
+    def _on_download(self, question: Question, message: protocol.Message) -> None:
+        model = question.fields["model"]
         download = self.downloads.get(model)
-        if download is None or download.request != id_:
+        if download is None or download.request != question.id:
             return
         if message["type"] == "downloaded":
             del self.downloads[model]
             self.note = " ".join([f"{self._title(model)} is here.", *_texts(message.get("notes"))])
         elif download.status == "dropping":
             del self.downloads[model]
-            self.ask("remove", model=model, parts=True)
+            self._ask("remove", model=model, parts=True)
         elif message["type"] == "cancelled":
             download.status = "paused"
         else:
@@ -207,15 +247,15 @@ class Catalogue(Questions):
             self.note += f" {freed / 1e9:.1f} GB are free again." if isinstance(freed, int) and freed else ""
         self._list_again()
 
-    def _on_estimate(self, message: protocol.Message, id_: str) -> None:
-        if id_ != self._estimate_request:
+    def _on_estimate(self, question: Question, message: protocol.Message) -> None:
+        if question.id != self._estimate_request:
             return
         if message["type"] == "estimated" and isinstance(message.get("estimate"), dict):
             self.estimate = message["estimate"]
         else:
             self.estimate_failure = failure_of(message)
 
-    def on_progress(self, question: Question, message: protocol.Message) -> bool:
+    def _on_progress(self, question: Question, message: protocol.Message) -> bool:
         download = self.downloads.get(question.fields.get("model", ""))
         if question.kind != "download" or download is None:
             return False
@@ -231,42 +271,47 @@ class Catalogue(Questions):
 
     # -- what no message says
 
-    def on_failure(self, failure: Failure, questions: list[Question]) -> None:
+    def _on_no_answer(self, heard: NoAnswer) -> None:
         for id_, download in list(self.downloads.items()):
             if download.status == "dropping":
                 del self.downloads[id_]
             elif download.status == "pausing":
                 download.status = "paused"
             elif download.status == "running":
-                download.status, download.failure = "failed", failure
-        kinds = {question.kind for question in questions}
+                download.status, download.failure = "failed", heard.failure
+        kinds = {question.kind for question in heard.questions}
         if "models" in kinds:
             self.status = "failed"
         if "estimate" in kinds:
-            self.estimate_failure = failure
-        self.failure = failure
+            self.estimate_failure = heard.failure
+        self.failure = heard.failure
 
-    def check(self, now: float) -> bool:
+    def _end_the_deaf(self) -> bool:
         """End an engine that does not stop a download; what has come is on disk, so nothing is lost."""
+        now = self._clock()
         stopping = [one for one in self.downloads.values() if one.status in ("pausing", "dropping")]
         if not any(now - one.asked_to_stop > CANCEL_GRACE_S for one in stopping):
             return False
         self.rest(at_once=True)
         for download in stopping:
             if download.status == "dropping":
-                self.ask("remove", model=download.model, parts=True)
+                self._ask("remove", model=download.model, parts=True)
         self._list_again()
         return True
 
     # -- inside
 
+    def _ask(self, kind: str, **values: Any) -> str:
+        self._changed = True
+        return self._questions.ask(kind, **values)
+
     def _title(self, model: str) -> str:
         return self.models[model].title if model in self.models else model
 
     def _list_again(self) -> None:
-        if self.is_usable and not self.is_asked("models"):
+        if self.is_usable and not self._questions.waits_for_any("models"):
             self.status = "known" if self.status == "known" else "asking"
-            self.ask("models")
+            self._ask("models")
 
     def _next_download(self) -> Download | None:
         if any(download.is_active for download in self.downloads.values()):
@@ -277,11 +322,11 @@ class Catalogue(Questions):
         download = self._next_download()
         if download is not None and self.is_usable:
             download.status, download.failure = "running", None
-            download.request = self.ask("download", model=download.model, accept=True)
+            download.request = self._ask("download", model=download.model, accept=True)
 
     def _stop(self, download: Download, status: str) -> None:
         download.status, download.asked_to_stop, download.eta_s = status, self._clock(), None
-        self.tell("cancel", id=download.request)
+        self._questions.tell("cancel", id=download.request)
 
 
 def _texts(value: Any) -> list[str]:

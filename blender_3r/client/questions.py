@@ -1,6 +1,7 @@
-"""Questions to an engine of their own, and their answers: starts it when there is something to ask, lets it leave.
+"""Questions to an engine of their own, and what is heard of them: starts it when there is something to ask, lets it
+leave when there is nothing more.
 
-Every method returns at once; call `pump` often. Knows nothing of bpy.
+Every method returns at once; what is heard comes out of `hear`, which is to be called often. Knows nothing of bpy.
 """
 
 from __future__ import annotations
@@ -24,16 +25,44 @@ ANSWERS = ("models", "downloaded", "removed", "added", "estimated", "failed", "c
 _numbers = itertools.count(1)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Question:
     """A message that waits for its answer."""
 
+    id: str
     kind: str
     fields: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The last that is heard of a question: one of ANSWERS."""
+
+    question: Question
+    message: protocol.Message
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A message on the way to an answer."""
+
+    question: Question
+    message: protocol.Message
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """None of these questions will be answered, and the engine is gone."""
+
+    failure: Failure
+    questions: tuple[Question, ...]
+
+
+Heard = Answer | Progress | NoAnswer
+
+
 class Questions:
-    """What a subclass makes of answers: on_answer, on_progress, on_failure, check."""
+    """The line to an engine. log: what it prints goes there."""
 
     def __init__(self, log: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.log = log
@@ -42,8 +71,8 @@ class Questions:
         self._process: EngineProcess | None = None
         self._asked: dict[str, Question] = {}
         self._unsent: list[str] = []
+        self._heard: list[Heard] = []
         self._since = 0.0  # when the engine was started, or last gave an answer
-        self._changed = False
 
     @property
     def is_usable(self) -> bool:
@@ -55,66 +84,25 @@ class Questions:
         return self._process.pid if self._process is not None else None
 
     @property
-    def is_waiting(self) -> bool:
-        """A question other than a download or an estimate is not answered yet."""
-        return any(question.kind not in ("download", "estimate") for question in self._asked.values())
+    def has_work(self) -> bool:
+        """`hear` is to be called again."""
+        return self._process is not None or bool(self._heard)
 
-    def close(self) -> None:
-        """End the engine and wait for its end, about half a second at most: Blender leaves."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.send("quit")
-            process.close(EXIT_GRACE_S)
-
-    def pump(self, budget_s: float = 0.005) -> bool:
-        """Take in what the engine said, for at most budget_s. Returns whether anything changed."""
-        changed, self._changed = self._changed, False
-        if self._process is None:
-            return changed
-        until = self._clock() + budget_s
-        ended = self._process.has_ended  # asked before the queue is emptied, so no last word is lost
-        drained = False
-        while self._process is not None:
-            message = self._process.poll()
-            if message is None:
-                drained = True
-                break
-            changed |= self._take(message)
-            if self._clock() >= until:
-                break
-        if self._process is not None:
-            if ended and drained:
-                self._on_death()
-                return True
-            changed |= self._check_patience()
-        return changed | self._changed
-
-    # -- what a subclass does
-
-    def on_answer(self, question: Question, message: protocol.Message, id_: str) -> None:
-        raise NotImplementedError
-
-    def on_progress(self, question: Question, message: protocol.Message) -> bool:
-        """Whether it said anything new."""
-        raise NotImplementedError
-
-    def on_failure(self, failure: Failure, questions: list[Question]) -> None:
-        """None of these questions will be answered, and the engine is gone."""
-        raise NotImplementedError
-
-    def check(self, now: float) -> bool:
-        """Called at every turn while there is an engine; whether anything changed."""
-        raise NotImplementedError
-
-    # -- asking
+    def use(self, command: list[str] | None) -> bool:
+        """How an engine is started from now on; None: not at all. Returns whether that is new."""
+        if command == self._command:
+            return False
+        self.let_go()
+        self._heard.clear()
+        self._command = command
+        return True
 
     def ask(self, kind: str, **values: Any) -> str:
         """Send a question, starting the engine if there is none; its id."""
         id_ = f"{kind} {next(_numbers)}"
         if not self.is_usable:
             return id_
-        self._asked[id_] = Question(kind, values)
-        self._changed = True
+        self._asked[id_] = Question(id_, kind, values)
         if self._process is None and not self._launch():
             return id_
         if self._process.is_greeted:
@@ -123,13 +111,29 @@ class Questions:
             self._unsent.append(id_)
         return id_
 
-    def is_asked(self, kind: str) -> bool:
-        return any(question.kind == kind for question in self._asked.values())
-
     def tell(self, kind: str, **values: Any) -> None:
         """Send what has no answer of its own, if there is an engine to hear it."""
         if self._process is not None:
             self._process.send(kind, **values)
+
+    def waits_for(self, id_: str) -> bool:
+        return id_ in self._asked
+
+    def waits_for_any(self, *kinds: str) -> bool:
+        return any(question.kind in kinds for question in self._asked.values())
+
+    def hear(self, budget_s: float) -> list[Heard]:
+        """What came since the last time, taking at most budget_s."""
+        if self._process is not None:
+            until = self._clock() + budget_s
+            ended = self._process.has_ended  # asked before the queue is emptied, so no last word is lost
+            drained = self._drain(until)
+            if self._process is not None and ended and drained:
+                self._on_death()
+            elif self._process is not None:
+                self._lose_patience()
+        heard, self._heard = self._heard, []
+        return heard
 
     def let_go(self, at_once: bool = False) -> None:
         """Let the engine leave, and forget what it was asked; at_once: it does not listen, so it is ended."""
@@ -139,6 +143,13 @@ class Questions:
         if process is not None:
             process.send("quit")
             process.stop(0.0 if at_once else LEAVE_GRACE_S)
+
+    def close(self) -> None:
+        """End the engine and wait for its end, about half a second at most: Blender leaves."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send("quit")
+            process.close(EXIT_GRACE_S)
 
     # -- inside
 
@@ -153,62 +164,66 @@ class Questions:
         self._since = self._clock()
         return True
 
-    def _take(self, message: protocol.Message) -> bool:
-        kind, id_ = message["type"], message.get("id")
-        if kind == "hello":
-            return self._on_hello(message)
-        if kind == "failed" and id_ is None:  # it refuses us altogether
-            self._fail_all(failure_of(message))
-            return True
-        question = self._asked.get(id_) if isinstance(id_, str) else None
-        if question is None:
-            return False
-        if kind == "progress":
-            return self.on_progress(question, message)
-        if kind in ANSWERS:
-            del self._asked[id_]
-            self._since = self._clock()
-            self.on_answer(question, message, id_)
-            return True
+    def _drain(self, until: float) -> bool:
+        """Take in messages; whether there are no more."""
+        while self._process is not None:
+            message = self._process.poll()
+            if message is None:
+                return True
+            self._take(message)
+            if self._clock() >= until:
+                break
         return False
 
-    def _on_hello(self, message: protocol.Message) -> bool:
+    def _take(self, message: protocol.Message) -> None:
+        kind, id_ = message["type"], message.get("id")
+        if kind == "hello":
+            self._on_hello(message)
+            return
+        if kind == "failed" and id_ is None:  # it refuses us altogether
+            self._fail_all(failure_of(message))
+            return
+        question = self._asked.get(id_) if isinstance(id_, str) else None
+        if question is None:
+            return
+        if kind == "progress":
+            self._heard.append(Progress(question, message))
+        elif kind in ANSWERS:
+            del self._asked[id_]
+            self._since = self._clock()
+            self._heard.append(Answer(question, message))
+
+    def _on_hello(self, message: protocol.Message) -> None:
         mismatch = protocol.mismatch(message)
         if mismatch:
             hint = "Restart Blender; if it happens again, install the extension anew."
             self._fail_all(Failure(f"The engine does not fit this extension: {mismatch}.", hint))
-            return True
+            return
         self._process.is_greeted = True
         self._process.send("hello", protocol=protocol.VERSION, version=__version__)
         for id_ in self._unsent:
             self._process.send(self._asked[id_].kind, id=id_, **self._asked[id_].fields)
         self._unsent.clear()
-        return False
 
     def _on_death(self) -> None:
-        code = self._process.exit_code
         if not self._asked:  # it was idle
             self._process = None
             return
-        happened = f"The engine {describe_exit(code)} before it had answered."
+        happened = f"The engine {describe_exit(self._process.exit_code)} before it had answered."
         self._fail_all(Failure(happened, TRY_AGAIN, "machine", tuple(read_tail(self.log))))
 
-    def _check_patience(self) -> bool:
-        now = self._clock()
-        if not self._process.is_greeted and now - self._since > HANDSHAKE_S:
+    def _lose_patience(self) -> None:
+        waited = self._clock() - self._since
+        if not self._process.is_greeted and waited > HANDSHAKE_S:
             text = f"The engine did not answer within {HANDSHAKE_S:.0f} seconds."
             self._fail_all(Failure(text, TRY_AGAIN, "machine", tuple(read_tail(self.log))))
-            return True
-        if self.check(now):
-            return True
-        if not self._asked and now - self._since > IDLE_S:
+        elif not self._asked and waited > IDLE_S:
             self.let_go()
-        return False
 
     def _fail_all(self, failure: Failure) -> None:
-        questions = list(self._asked.values())
+        questions = tuple(self._asked.values())
         self.let_go()
-        self.on_failure(failure, questions)
+        self._heard.append(NoAnswer(failure, questions))
 
 
 def failure_of(message: protocol.Message) -> Failure:

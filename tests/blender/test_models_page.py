@@ -154,6 +154,7 @@ def test_an_engine_that_cannot_be_started(tmp_path):
     catalogue = library.catalogue
     catalogue.configure([str(tmp_path / "gone")])
     catalogue.refresh()
+    library.tick()
     assert catalogue.status == "failed"
     assert "The engine cannot be started" in shown()
 
