@@ -91,7 +91,8 @@ class View:
 
     file: "frame_0012" for movies, else the image's path relative to the source folder. frame: the movie's frame
     counted from 0, or the number in a sequence's file name; None for photos. world_from_camera: None if not solved.
-    note: why it is not solved, as a sentence; empty when it is.
+    note: why it is not solved, as a sentence; empty when it is. interpolated: its pose was not solved but lies between
+    those of its neighbours.
     """
 
     file: str
@@ -100,6 +101,7 @@ class View:
     world_from_camera: np.ndarray | None = None
     error_px: float | None = None
     note: str = ""
+    interpolated: bool = False
 
     @property
     def is_solved(self) -> bool:
@@ -207,6 +209,7 @@ def _view_to_json(view: View) -> dict[str, Any]:
         "c2w": None if pose is None else np.asarray(pose, dtype=float).tolist(),
         "error_px": view.error_px,
         "note": view.note,
+        "interpolated": view.interpolated,
     }
 
 
@@ -223,7 +226,15 @@ def _view_from_json(item: dict[str, Any]) -> View:
         pose = np.array(pose, dtype=np.float64)
         if pose.shape != (4, 4) or not np.isfinite(pose).all():
             raise ValueError(f"{item.get('file')}: c2w is not a finite 4x4 matrix")
-    return View(item["file"], item.get("frame"), intrinsics, pose, item.get("error_px"), item.get("note", ""))
+    return View(
+        file=item["file"],
+        frame=item.get("frame"),
+        intrinsics=intrinsics,
+        world_from_camera=pose,
+        error_px=item.get("error_px"),
+        note=item.get("note", ""),
+        interpolated=bool(item.get("interpolated", False)),
+    )
 
 
 def depth_to_points(
