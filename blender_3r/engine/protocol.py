@@ -8,7 +8,8 @@ To the engine:   hello {protocol, version}   reconstruct {id, job, request}   ca
                  quit   models {id}   download {id, model, accept, again}   remove {id, model, parts}
                  add {id, path, title, license, commercial_use}   estimate {id, request, count, size, folder}
 From the engine: hello {protocol, version, python, pid}   methods {id, methods}   checked {id, report}
-                 started {id, job, total, resumed}   progress {id, stage, done, total, fraction, eta_s}
+                 started {id, job, total, resumed}   chosen {id, method, model, why}
+                 progress {id, stage, done, total, fraction, eta_s}
                  cameras {id, solved, total}   view {id, index}   log {text}
                  done {id, summary}   failed {id, kind, message, hint}   cancelled {id}
                  models {id, models, problems, missing, hub, zoo, free_bytes}   downloaded {id, model, path, notes}
@@ -21,7 +22,8 @@ A download is a job like a reconstruction: one at a time, with progress (in byte
 its id. accept says that the user has accepted the model's licence; without it nothing is downloaded. What has come
 before a cancel is gone on with by the next download; remove with parts forgets that and nothing else. add writes a
 record for a checkpoint at path, which stays where it is. estimate tells what a request needs (service/estimate.py)
-of count images of size (width, height), to be written to folder.
+of count images of size (width, height), to be written to folder; for the method "auto" its "choice" tells what would be
+chosen (service/auto.py). chosen tells that of a job, once more where the engine had to choose anew.
 """
 
 from __future__ import annotations

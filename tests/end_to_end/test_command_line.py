@@ -32,6 +32,13 @@ def job(tmp_path_factory) -> Path:
     return folder
 
 
+def test_the_method_was_chosen(job):
+    request = json.loads((job / "request.json").read_text(encoding="utf-8"))
+    assert request["method"] == "classic"
+    assert request["auto"]["why"] == "Classic: 40 frames of footage, and it needs no weights."
+    assert request["auto"]["why"] in engine("info", job).stdout
+
+
 def test_cameras_are_right(job):
     cameras = json.loads((job / "cameras.json").read_text(encoding="utf-8"))
     reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
@@ -64,6 +71,10 @@ def test_exit_codes(job, tmp_path):
     assert engine("reconstruct", tmp_path, "--out", tmp_path / "job").returncode == 3
     assert engine("reconstruct", SHOT, "--out", tmp_path / "job", "--method", "magic").returncode == 2
     assert engine("info", tmp_path).returncode == 3
-    still = engine("reconstruct", SHOT, "--first", 3, "--last", 3, "--out", tmp_path / "one")
+    one = ("reconstruct", SHOT, "--first", 3, "--last", 3, "--out", tmp_path / "one")
+    still = engine(*one, "--method", "classic")
     assert still.returncode in (3, 4)
     assert still.stderr.strip().endswith(".")
+    still = engine(*one)
+    assert still.returncode == 5, "one frame takes a network, which this engine has not"
+    assert "only a network can tell" in still.stderr

@@ -25,7 +25,7 @@ def machine(monkeypatch):
     """32 GB are free, and PyTorch is not asked."""
     room = {"cpu": 32 * GB, "cuda": 8 * GB}
     monkeypatch.setattr(estimate, "free_memory", lambda device, number=None: room.get(device))
-    monkeypatch.setattr(estimate, "_device", lambda name: "cuda" if name.startswith("cuda") else "cpu")
+    monkeypatch.setattr(estimate, "network_device", lambda name: "cuda" if name.startswith("cuda") else "cpu")
     return room
 
 
@@ -96,6 +96,22 @@ def test_the_disk_may_be_too_small(tmp_path, monkeypatch):
     fitting = int(found["hint"].split()[0])
     assert ask(fitting, model="mast3r-512", folder=str(tmp_path))["fits"]
     assert not ask(fitting + 1, model="mast3r-512", folder=str(tmp_path))["fits"]
+
+
+def test_auto_is_estimated_as_what_it_would_choose(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("BLENDER_3R_ZOO", str(tmp_path / "zoo"))
+    found = ask(100, "movie", "auto", quality="fine")
+    assert found["text"] == ask(100, "movie", "classic", quality="fine")["text"]
+    assert found["choice"]["method"] == "classic"
+    assert found["choice"]["why"] == "Classic: 100 frames of footage, and it needs no weights."
+    assert "choice" not in ask(100, "movie", "classic")
+    one = ask(1, method="auto")
+    assert not one["fits"]
+    assert (one["text"], one["hint"]) == (one["choice"]["why"], one["choice"]["hint"])
+    named = ask(5, method="auto", model="mast3r-512")
+    assert (named["choice"]["method"], named["images"]) == ("pairwise", 5)
+    assert named["text"] == ask(5, model="mast3r-512")["text"]
 
 
 def test_the_classic_method_tells_the_disk():

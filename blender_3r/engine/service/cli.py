@@ -251,7 +251,13 @@ def _add_reconstruct(commands: Any) -> None:
         help="a movie, a folder of images, one image of a numbered sequence, or several files",
     )
     parser.add_argument("--out", required=True, metavar="JOB", help="the job folder; an interrupted job there goes on")
-    parser.add_argument("--method", default="classic", help="see the command methods (default: classic)")
+    parser.add_argument(
+        "--method",
+        default="auto",
+        metavar="NAME",
+        help="one of the command methods, or auto (the default): by the source, the weights that are here, their "
+        "licences and the memory",
+    )
     parser.add_argument("--kind", choices=KINDS, help="what the source is, where the names mislead")
     parser.add_argument("--first", type=int, metavar="N", help="first frame (a movie counts from 0)")
     parser.add_argument("--last", type=int, metavar="N", help="last frame, included")

@@ -57,6 +57,8 @@ class ProgressLine:
     def report(self, type_: str, **fields: Any) -> None:
         if type_ == "cameras":
             self.note(f"{fields['solved']} of {fields['total']} cameras solved")
+        elif type_ == "chosen":
+            self.note(fields["why"])
         elif type_ == "progress":
             self._show(fields["stage"], fields["fraction"], fields["eta_s"])
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib.util import find_spec
 from typing import Any
+
+from ..errors import EngineError
 
 SIZE = 64
 TOLERANCE = 1e-2  # of the largest entry: graphics cards may multiply in TF32
@@ -35,6 +38,18 @@ def check_devices(profile: str, problems: list[str]) -> list[dict[str, Any]]:
         except Exception as error:  # a driver may fail with any exception
             problems.append(f"PyTorch cannot compute on {name} ({error}). Update its driver, or choose another device.")
     return devices
+
+
+def network_device(name: str) -> str:
+    """Where a network would run, without failing: "cpu", "cuda" or "mps". name: as in a request ("auto", "cuda:1")."""
+    if name == "cpu" or find_spec("torch") is None:
+        return "cpu"
+    from ..methods.networks import choose_device
+
+    try:
+        return choose_device(name).type
+    except EngineError:
+        return choose_device(None).type
 
 
 def _torch_devices(torch: Any, problems: list[str]) -> list[tuple[str, str, int | None]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from ..methods.pairwise.estimate import Budget, pair_map_bytes
 from ..methods.pairwise.options import Options
 from ..methods.pairwise.pairs import Pairs, choose_pairs, graph_pairs
 from ..methods.pairwise.pictures import SQUARE_SIZE, sizes_of
+from .auto import AUTO, Choice, choose_here, resolved
+from .devices import network_device
 from .settings import check_request
 
 DEFAULT_MODEL, DEFAULT_SIZE = "mast3r-512", 512
@@ -50,14 +51,16 @@ class Estimate:
 
 
 def estimate_job(request: Any, count: Any, size: Any, folder: str | None = None) -> dict[str, Any]:
-    """An Estimate as a dictionary. count, size: how many images there are, and their (width, height).
+    """An Estimate as a dictionary; for the method "auto" of the method that would be chosen, with the "choice" itself.
 
-    folder: where the job is to be written, or a folder above it. Raises EngineError("usage") for a request that is not
-    understood or names no images.
+    count, size: how many images there are, and their (width, height). folder: where the job is to be written, or a
+    folder above it. Raises EngineError("usage") for a request that is not understood or names no images.
     """
     method, source, settings = check_request(request)
     if not _is_size(count, size):
         raise EngineError("usage", "The number of images and their size are not known.", "Pick footage again.")
+    if method == AUTO:
+        return _chosen(request, choose_here(source, count, settings), count, size, folder)
     width, height = size
     if method == "pairwise":
         found = _pairwise(Options.from_json(settings), "video" if source.is_video else "photos", count, width, height)
@@ -66,6 +69,14 @@ def estimate_job(request: Any, count: Any, size: Any, folder: str | None = None)
     else:
         found = Estimate(images=count)
     return _with_disk(found, folder).to_json()
+
+
+def _chosen(request: Any, choice: Choice, count: int, size: Any, folder: str | None) -> dict[str, Any]:
+    if choice.method:
+        found = estimate_job(resolved(request, choice), count, size, folder)
+    else:
+        found = Estimate(images=count, fits=False, text=choice.why, hint=choice.hint).to_json()
+    return {**found, "choice": choice.to_json()}
 
 
 def _is_size(count: Any, size: Any) -> bool:
@@ -83,7 +94,7 @@ def _pairwise(options: Options, kind: str, count: int, width: int, height: int) 
     alignment = options.alignment_for(record.architecture == "mast3r")
     if count <= 2 and options.alignment == "auto":
         alignment = "global"
-    device = _device(options.device)
+    device = network_device(options.device)
     free = {place: free_memory(place) for place in {device, "cpu"}}
     usable = {place: int(USABLE * value) for place, value in free.items() if value is not None}
     limit = options.memory_limit
@@ -156,18 +167,6 @@ def _classic(settings: dict[str, Any], count: int, width: int, height: int) -> E
 
 
 # -- the machine
-
-
-def _device(name: str) -> str:
-    """Where a network would run, without failing: "cpu", "cuda" or "mps"."""
-    if name == "cpu" or find_spec("torch") is None:
-        return "cpu"
-    from ..methods.networks import choose_device
-
-    try:
-        return choose_device(name).type
-    except EngineError:
-        return choose_device(None).type
 
 
 def _size(count: int) -> str:

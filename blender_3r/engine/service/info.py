@@ -7,6 +7,7 @@ from typing import Any
 
 from ..jobfolder import JobFolder
 from ..source import Source
+from .auto import AUTO, Choice
 from .summary import count_points, finite, missing_names, short_count
 
 
@@ -15,9 +16,11 @@ def job_info(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], list[str]]
     job = JobFolder.open(folder)
     request, state, cameras = job.read_json("request") or {}, job.read_json("state") or {}, job.read_cameras()
     source = Source.from_json(request["source"]) if isinstance(request.get("source"), dict) else None
+    choice = Choice.from_json(request.get(AUTO))
     facts: dict[str, Any] = {
         "job": str(job.path.absolute()),
         "method": request.get("method"),
+        AUTO: choice.why if choice else None,
         "settings": request.get("settings"),
         "source": source.to_json() if source else None,
         "status": state.get("status"),
@@ -35,7 +38,8 @@ def job_info(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], list[str]]
     if source:
         count = f", {len(source.files)} files" if len(source.files) > 1 else ""
         lines.append(f"source   {source.kind} {source.name}{count}")
-    lines.append(f"method   {facts['method'] or 'unknown'}, settings {facts['settings'] or {}}")
+    chosen = f", chosen by {AUTO} ({choice.why})" if choice else ""
+    lines.append(f"method   {facts['method'] or 'unknown'}{chosen}, settings {facts['settings'] or {}}")
     lines.append(f"status   {_status_line(state)}")
     if cameras:
         lines.append(

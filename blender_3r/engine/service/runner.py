@@ -19,6 +19,9 @@ from ..methods import load_method
 from ..methods.base import CamerasSolved, Context, Event, Progress, ViewReady
 from ..reconstruction import Reconstruction
 from ..source import Source
+from .auto import AUTO
+from .choosing import Choosing
+from .failures import as_engine_error
 from .settings import check_request, fingerprint
 from .summary import make_summary
 
@@ -42,8 +45,9 @@ def run_job(
 ) -> dict[str, Any]:
     """Run a request (the form of request.json) to its end and return the summary.
 
-    Reports "started", "progress", "cameras" and "view"; what is reported lies in the job folder already. Results of
-    the same request that are there are kept and announced again, unless restart; those of another are removed.
+    Reports "started", "chosen" (method "auto"), "progress", "cameras" and "view"; what is reported lies in the job
+    folder already. Results of the same request that are there are kept and announced again, unless restart; those of
+    another are removed.
     Raises EngineError, Cancelled included, after the job folder's state.json and log.txt say so too; FolderInUse when
     another engine works there, whose job goes on untouched.
     """
@@ -67,37 +71,6 @@ def _run_claimed(run: _Run, method: str, source: Source, settings: dict[str, Any
             log.write("".join(traceback.format_exception(error)))
         run.record_failure(failure)
         raise failure from error
-
-
-def as_engine_error(error: BaseException) -> EngineError:
-    """Any exception as a sentence; what it was in detail belongs into the log."""
-    if isinstance(error, EngineError):
-        return error
-    if isinstance(error, KeyboardInterrupt):
-        return Cancelled()
-    if isinstance(error, MemoryError) or _is_torch_memory_error(error):
-        return EngineError(
-            "machine", "The computer ran out of memory.", "Close other programs, or use quality Draft or fewer frames."
-        )
-    if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
-        return as_engine_error(MemoryError())
-    if isinstance(error, OSError):
-        return EngineError(
-            "machine",
-            f"The system refused to read or write ({error.strerror or error}).",
-            "Check free disk space and permissions; what was computed is kept.",
-        )
-    name = type(error).__name__
-    return EngineError(
-        "internal", f"The engine failed unexpectedly ({name}).", "The log file in the job folder says more; report it."
-    )
-
-
-def _is_torch_memory_error(error: BaseException) -> bool:
-    """torch's own error of a device, or its allocator's of main memory; torch is not imported for that."""
-    if type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def available_threads() -> int:
@@ -134,7 +107,7 @@ class _Run:
         log: JobLog,
     ) -> None:
         self.job = job
-        self.request = request
+        self.choosing = Choosing(request, job, log.write)
         self.report = report
         self.is_cancelled = is_cancelled
         self.log = log
@@ -151,11 +124,20 @@ class _Run:
         self._first_fraction: tuple[float, float] | None = None  # (time, fraction) of the first progress
         self._reported = self._saved = -1e9
 
-    def go(self, method_id: str, source: Any, settings: dict[str, Any], restart: bool) -> dict[str, Any]:
-        method = load_method(method_id)
+    @property
+    def request(self) -> dict[str, Any]:
+        """What is to run; for the method "auto" what was chosen, once it is."""
+        return self.choosing.request
+
+    def go(self, method_id: str, source: Source, settings: dict[str, Any], restart: bool) -> dict[str, Any]:
+        if method_id != AUTO:
+            load_method(method_id)
+        elif not restart:
+            self.choosing.take_earlier()
         earlier = None if restart else self._earlier_state()
+        method_id = self.request["method"]
         self.log.write(f"{'goes on' if earlier else 'starts'}: {method_id} on {source.kind} {source.name}, {settings}")
-        if earlier is not None and earlier.get("status") == "done" and self._is_complete(earlier):
+        if earlier is not None and self._is_complete(earlier):
             return self._announce_finished(earlier)
         if earlier is not None or not (self.job.path / "request.json").exists():
             self._prepare(keep=earlier is not None)
@@ -165,11 +147,17 @@ class _Run:
             for warning in frames.warnings:
                 self.log.write(f"footage: {warning}")
             require_visible(frames)
-            if not self._owns_folder:  # another job's results go only now that this footage is known to be good
+            if self.choosing.is_open:
+                self.choosing.choose(source, len(frames))
+                earlier = None if restart else self._earlier_state()
+                if earlier is not None and self._is_complete(earlier):
+                    return self._announce_finished(earlier)
+                self._prepare(keep=earlier is not None)
+            elif not self._owns_folder:  # another job's results go only now that this footage is known to be good
                 self._prepare(keep=False)
-            self.report("started", job=str(self.job.path), total=len(frames), resumed=earlier is not None)
+            self._announce_start(len(frames), earlier is not None)
             self._announce_results()
-            return self._solve(method, frames, settings)
+            return self._solve(frames)
         finally:
             frames.close()
 
@@ -198,14 +186,25 @@ class _Run:
         return state
 
     def _is_complete(self, earlier: dict[str, Any]) -> bool:
+        if earlier.get("status") != "done" or not earlier.get("summary"):
+            return False
         views = sum(1 for _ in self.job.view_indices())
-        return bool(earlier.get("summary")) and self.job.read_cameras() is not None and views == earlier["views_ready"]
+        return self.job.read_cameras() is not None and views == earlier["views_ready"]
 
     def _announce_finished(self, earlier: dict[str, Any]) -> dict[str, Any]:
         summary = earlier["summary"]
-        self.report("started", job=str(self.job.path), total=summary["total"], resumed=True)
+        self._announce_start(summary["total"], True)
         self._announce_results()
         return summary
+
+    def _announce_start(self, total: int, is_resumed: bool) -> None:
+        self.report("started", job=str(self.job.path), total=total, resumed=is_resumed)
+        self._announce_choice()
+
+    def _announce_choice(self) -> None:
+        choice = self.choosing.choice
+        if choice is not None:
+            self.report("chosen", method=choice.method, model=choice.model, why=choice.why)
 
     def _announce_results(self) -> None:
         cameras = self.job.read_cameras()
@@ -227,11 +226,30 @@ class _Run:
 
     # -- the method's events
 
-    def _solve(self, method: Any, frames: FrameSource, settings: dict[str, Any]) -> dict[str, Any]:
+    def _solve(self, frames: FrameSource) -> dict[str, Any]:
+        """The chosen method, or classic where a network that "auto" chose cannot even begin."""
+        try:
+            return self._run_method(frames)
+        except Exception as error:
+            failure = as_engine_error(error)
+            has_cameras = self.job.read_cameras() is not None
+            if has_cameras or not self.choosing.fall_back(failure, len(frames), self.state["fraction"]):
+                advised = self.choosing.advise(failure)
+                if advised is failure:
+                    raise
+                raise advised from error
+        self._first_fraction = None
+        self._prepare(keep=False)
+        self._announce_choice()
+        return self._run_method(frames)
+
+    def _run_method(self, frames: FrameSource) -> dict[str, Any]:
+        """The request's method from its first event to the summary."""
+        settings = self.request.get("settings") or {}
         threads = int(settings.get("threads") or available_threads())
         cv2.setNumThreads(threads)
         context = Context(self.job, self.is_cancelled, self.log.write, threads)
-        events = method.run(frames, settings, context)
+        events = load_method(self.request["method"]).run(frames, settings, context)
         try:
             for event in events:
                 self._take(event)
@@ -245,10 +263,12 @@ class _Run:
                 "No camera could be solved from this footage.",
                 "Use footage with more overlap, texture and a camera that moves sideways.",
             )
-        return self._finish(result, frames.warnings)
+        return self._finish(result, [*frames.warnings, *self.choosing.notes])
 
     def _finish(self, result: Reconstruction, warnings: list[str]) -> dict[str, Any]:
         summary = make_summary(self.job, result, time.monotonic() - self._started, warnings)
+        if self.choosing.choice is not None:
+            summary["choice"] = self.choosing.choice.to_json()
         self.state.update(status="done", stage="Done", fraction=1.0, summary=summary)
         self._save_state()
         self.log.write(summary["text"])

@@ -1,10 +1,10 @@
 """A method that solves nothing: cameras on a line, a slanted depth. The variable FAKE_METHOD says how it behaves, or
 @FILE with it, which is read anew for each job.
 
-{"sleep": s between views, "raise": exception to raise after the views, "kill_at": view at which the process dies,
-"print": chatter on standard output, "unsolved": cameras without a pose, "runs": file that gets a line per run,
-"large": times the size of the maps, "limit": [view, bytes]: from that view on the system lets no file grow beyond
-bytes, as if the disk were full}
+{"sleep": s between views, "raise": exception to raise after the views, "early": the same before anything is solved,
+"kill_at": view at which the process dies, "print": chatter on standard output, "unsolved": cameras without a pose,
+"runs": file that gets a line per run, "large": times the size of the maps, "limit": [view, bytes]: from that view on
+the system lets no file grow beyond bytes, as if the disk were full}
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def run(frames, settings, context):
         os.system("echo chatter of a library")  # the way C++ code prints: past Python
         print("chatter of Python")
     yield Progress("Solving cameras", 0, len(frames), 0.1)
+    if "early" in how:
+        raise ERRORS[how["early"]]
     result = make_result(frames, set(how.get("unsolved", ())))
     rng = np.random.default_rng(0)
     sparse = {
