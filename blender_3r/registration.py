@@ -6,7 +6,7 @@ import bpy
 
 from . import panels, preferences, properties
 from .client import library, session
-from .operators import engine, footage, import_job, models, reconstruct
+from .operators import downloads, engine, footage, import_job, models, reconstruct
 
 CLASSES = (
     *preferences.classes,
@@ -15,6 +15,7 @@ CLASSES = (
     *reconstruct.classes,
     *import_job.classes,
     *models.classes,
+    *downloads.classes,
     *panels.classes,
 )
 

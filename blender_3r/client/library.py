@@ -22,11 +22,15 @@ REDRAW_S = 1.0
 
 
 class Library:
-    """catalogue: what is known of models. expanded: the model whose details the list shows, "" for none."""
+    """catalogue: what is known of models. expanded: the model whose details the list shows, "" for none.
+
+    read: models whose licence was opened in a browser in this session.
+    """
 
     def __init__(self) -> None:
         self.catalogue = Catalogue(data_folder() / "models.log")
         self.expanded = ""
+        self.read: set[str] = set()
         self._wants_list = False
         self._estimate_key: Any = None
         self._is_estimate_due = False

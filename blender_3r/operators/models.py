@@ -1,4 +1,4 @@
-"""What can be done with models: get, pause, remove, add one's own, choose; all of it in the background."""
+"""What can be done with models beside getting them: list, remove, add one's own, choose; in the background."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from ..client.library import library
 from ..client.model_facts import Model
 from ..client.session import session
 from ..panels import licence
-from . import model_choice
 from .engine import OFFLINE
 
 DIALOG_WIDTH = 460
 
 
-class _ModelOperator:
+class ModelOperator:
     """What the operators share: the model they are about, and an engine to ask."""
 
     bl_options = {"INTERNAL"}
@@ -44,7 +43,7 @@ class _ModelOperator:
         return model
 
 
-class THREER_OT_refresh_models(_ModelOperator, bpy.types.Operator):
+class THREER_OT_refresh_models(ModelOperator, bpy.types.Operator):
     """Look again which models there are, and which of them are on this machine"""
 
     bl_idname = "threer.refresh_models"
@@ -53,90 +52,10 @@ class THREER_OT_refresh_models(_ModelOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         library.catalogue.refresh()
         library.wake()
-        return _finish(self, lambda: library.catalogue.status in ("known", "failed"))
+        return finish(self, lambda: library.catalogue.status in ("known", "failed"))
 
 
-class THREER_OT_download_model(_ModelOperator, bpy.types.Operator):
-    """Read and accept the licence, then download the model in the background"""
-
-    bl_idname = "threer.download_model"
-    bl_label = "Download Model"
-
-    accept: bpy.props.BoolProperty(
-        name="I accept the licence",
-        description="Without it nothing is downloaded",
-        options={"SKIP_SAVE"},
-    )
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if self.find() is None:
-            return {"CANCELLED"}
-        return open_dialog(context.window_manager, self, DIALOG_WIDTH, "Licence of the Model", "Download")
-
-    def draw(self, context: bpy.types.Context) -> None:
-        model = library.catalogue.models.get(self.model)
-        if model is not None:
-            licence.draw_licence(self.layout, model, library.catalogue.hub, library.catalogue.free_bytes)
-            self.layout.prop(self, "accept")
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        model = self.find()
-        if model is None:
-            return {"CANCELLED"}
-        reason = _why_not_download(model, self.accept)
-        if reason:
-            self.report({"ERROR"}, reason)
-            return {"CANCELLED"}
-        return _download(self, model.id)
-
-
-class THREER_OT_resume_download(_ModelOperator, bpy.types.Operator):
-    """Go on with this download where it stopped"""
-
-    bl_idname = "threer.resume_download"
-    bl_label = "Resume"
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if self.model not in library.catalogue.accepted:  # begun in another session, perhaps by somebody else
-            return bpy.ops.threer.download_model("INVOKE_DEFAULT", model=self.model)
-        return self.execute(context)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        model = self.find()
-        if model is None:
-            return {"CANCELLED"}
-        reason = _why_not_download(model, self.model in library.catalogue.accepted)
-        if reason:
-            self.report({"ERROR"}, reason)
-            return {"CANCELLED"}
-        return _download(self, model.id)
-
-
-class THREER_OT_pause_download(_ModelOperator, bpy.types.Operator):
-    """Stop this download; what has come is kept, and Resume goes on from there"""
-
-    bl_idname = "threer.pause_download"
-    bl_label = "Pause"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        library.catalogue.pause(self.model)
-        library.wake()
-        return _finish(self, lambda: not _is_stopping(self.model))
-
-
-class THREER_OT_cancel_download(_ModelOperator, bpy.types.Operator):
-    """Stop this download and delete what has come of it"""
-
-    bl_idname = "threer.cancel_download"
-    bl_label = "Cancel Download"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        library.catalogue.drop(self.model)
-        library.wake()
-        return _finish(self, lambda: not _has_more_to_say(self.model))
-
-
-class THREER_OT_remove_model(_ModelOperator, bpy.types.Operator):
+class THREER_OT_remove_model(ModelOperator, bpy.types.Operator):
     """Delete this model's files; other programs that use the same files will have to download them again"""
 
     bl_idname = "threer.remove_model"
@@ -157,10 +76,10 @@ class THREER_OT_remove_model(_ModelOperator, bpy.types.Operator):
             return {"CANCELLED"}
         library.catalogue.remove(self.model)
         library.wake()
-        return _finish(self, lambda: not _has_more_to_say(self.model))
+        return finish(self, lambda: not has_more_to_say(self.model))
 
 
-class THREER_OT_add_checkpoint(_ModelOperator, bpy.types.Operator):
+class THREER_OT_add_checkpoint(ModelOperator, bpy.types.Operator):
     """Put a checkpoint file of yours into the list; it is read where it lies, and neither copied nor changed"""
 
     bl_idname = "threer.add_checkpoint"
@@ -196,7 +115,7 @@ class THREER_OT_add_checkpoint(_ModelOperator, bpy.types.Operator):
             return {"CANCELLED"}
         library.catalogue.add(path, self.title, self.license, self.commercial_use)
         library.wake()
-        return _finish(self, lambda: not _has_more_to_say(""))
+        return finish(self, lambda: not has_more_to_say(""))
 
 
 class THREER_OT_choose_model(bpy.types.Operator):
@@ -282,44 +201,7 @@ def open_dialog(
     )
 
 
-def _why_not_download(model: Model, accept: bool) -> str:
-    if not model.allowed:
-        return model_choice.FORBIDDEN
-    if not accept:
-        return f"The licence of {model.title} ({model.license}) was not accepted, so nothing is downloaded"
-    if not bpy.app.online_access:
-        return OFFLINE
-    free, needed = library.catalogue.free_bytes, model.download_bytes - model.begun_bytes
-    if free is not None and needed > free:
-        return (
-            f"{model.title} takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: make room, or choose another "
-            "models folder in the preferences"
-        )
-    return ""
-
-
-def _download(operator: bpy.types.Operator, id_: str) -> set[str]:
-    library.catalogue.download(id_)
-    library.wake()
-    finished = _finish(operator, lambda: not _is_coming(id_) and not library.catalogue.is_waiting)
-    failed = library.catalogue.downloads.get(id_)
-    if bpy.app.background and failed is not None and failed.failure is not None:
-        operator.report({"ERROR"}, f"{failed.failure.message} {failed.failure.hint}".strip())
-        return {"CANCELLED"}
-    return finished
-
-
-def _is_coming(id_: str) -> bool:
-    known = library.catalogue.downloads.get(id_)
-    return known is not None and (known.is_active or known.status == "waiting")
-
-
-def _is_stopping(id_: str) -> bool:
-    known = library.catalogue.downloads.get(id_)
-    return known is not None and known.status == "pausing"
-
-
-def _has_more_to_say(id_: str) -> bool:
+def has_more_to_say(id_: str) -> bool:
     """Of a model that is cancelled or removed, and of the list that is asked for after that."""
     return id_ in library.catalogue.downloads or library.catalogue.is_waiting
 
@@ -329,7 +211,7 @@ def _wait_for_list() -> None:
     library.wait(lambda: library.catalogue.status in ("known", "failed"))
 
 
-def _finish(operator: bpy.types.Operator, is_done: Callable[[], bool]) -> set[str]:
+def finish(operator: bpy.types.Operator, is_done: Callable[[], bool]) -> set[str]:
     """Without a window no timer runs: stay until the end, and tell what went wrong."""
     if not bpy.app.background:
         return {"FINISHED"}
@@ -345,10 +227,6 @@ def _finish(operator: bpy.types.Operator, is_done: Callable[[], bool]) -> set[st
 
 classes = (
     THREER_OT_refresh_models,
-    THREER_OT_download_model,
-    THREER_OT_resume_download,
-    THREER_OT_pause_download,
-    THREER_OT_cancel_download,
     THREER_OT_remove_model,
     THREER_OT_add_checkpoint,
     THREER_OT_choose_model,

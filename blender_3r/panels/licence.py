@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import bpy
 
+from ..client import licences
+from ..client.library import library
 from ..client.model_facts import Model
 from .text import draw_wrapped, megabytes
 
-# What well-known licences come down to. The text itself is what counts, and a button opens it.
+# What well-known licences come down to. The text itself is what counts, and it stands below.
 SUMMARIES = {
     "CC BY-NC-SA 4.0": (
         "You may use and change the weights for purposes that are not commercial, if you name the authors.",
@@ -21,8 +23,13 @@ SUMMARIES = {
 }
 
 
-def draw_licence(layout: bpy.types.UILayout, model: Model, folder: str, free_bytes: int | None) -> None:
-    """Name, licence, what it allows, size, and where the files go."""
+def draw_licence(
+    layout: bpy.types.UILayout, operator: bpy.types.Operator, model: Model, folder: str, free_bytes: int | None
+) -> None:
+    """The dialog: what the licence allows, its text, size, where the files go, and the box to tick.
+
+    operator: has the properties page and accept.
+    """
     column = layout.column()
     column.label(text=model.title, icon="OUTLINER_DATA_CAMERA")
     draw_commercial(column, model)
@@ -31,16 +38,42 @@ def draw_licence(layout: bpy.types.UILayout, model: Model, folder: str, free_byt
         draw_wrapped(column, sentence, icon="BLANK1")
     if model.notes:
         draw_wrapped(column, model.notes, icon="BLANK1")
-    row = column.row()
-    if model.license_url:
-        row.operator("wm.url_open", text="Read the Licence", icon="URL").url = model.license_url
-    if model.paper:
-        row.operator("wm.url_open", text="Publication", icon="URL").url = model.paper
+    pages = licences.pages(model.license)
+    if pages:
+        _draw_text(column, operator, pages)
+    _draw_links(column, model, bool(pages))
     column.separator()
     draw_wrapped(column, model.source, icon="IMPORT")
     size = download_size(model)
     free = f" {megabytes(free_bytes)} are free there." if free_bytes is not None else ""
     draw_wrapped(column, f"{size[0].upper()}{size[1:]} into {folder}.{free}", icon="DISK_DRIVE")
+    row = column.row()
+    row.enabled = bool(pages) or not model.license_url or model.id in library.read
+    row.prop(operator, "accept")
+
+
+def _draw_text(layout: bpy.types.UILayout, operator: bpy.types.Operator, pages: tuple[tuple[str, ...], ...]) -> None:
+    """One page of the text, word for word, and what turns the pages."""
+    number = min(operator.page, len(pages))
+    lines = pages[number - 1]
+    column = layout.box().column(align=True)
+    column.scale_y = 0.62
+    for line in (*lines, *[""] * (licences.PAGE_LINES - len(lines))):  # so that the buttons stay where they are
+        column.label(text=line)
+    row = layout.row()
+    row.label(text=f"Full text, page {number} of {len(pages)}")
+    row.prop(operator, "page", text="Page")
+
+
+def _draw_links(layout: bpy.types.UILayout, model: Model, has_text: bool) -> None:
+    if model.license_url and not has_text and model.id not in library.read:
+        draw_wrapped(layout, "The publisher has the text. It has to be opened before it can be accepted.", icon="INFO")
+    row = layout.row()
+    if model.license_url:
+        text = "Publisher's Notice" if has_text else "Read the Licence"
+        row.operator("threer.read_licence", text=text, icon="URL").model = model.id
+    if model.paper:
+        row.operator("wm.url_open", text="Publication", icon="URL").url = model.paper
 
 
 def draw_commercial(layout: bpy.types.UILayout, model: Model) -> None:

@@ -13,8 +13,8 @@ import pytest
 from test_client_process import is_alive, wait_gone
 from test_panel import MOVIE, Layout, drawn
 
+from blender_3r.client import licences, questions
 from blender_3r.client import models as models_module
-from blender_3r.client import questions
 from blender_3r.client.environment import Status
 from blender_3r.client.library import library
 from blender_3r.client.model_facts import Download, Model
@@ -82,9 +82,11 @@ def shown():
     return " ".join(layout.lines)
 
 
-def dialog(model):
-    layout = Layout()
-    licence.draw_licence(layout, library.catalogue.models[model], library.catalogue.hub, library.catalogue.free_bytes)
+def dialog(model, page=1):
+    """The licence's dialog as it is drawn on a page."""
+    layout, catalogue = Layout(), library.catalogue
+    operator = SimpleNamespace(bl_rna=bpy.ops.threer.download_model.get_rna_type(), page=page)
+    licence.draw_licence(layout, operator, catalogue.models[model], catalogue.hub, catalogue.free_bytes)
     return " ".join(layout.lines)
 
 
@@ -171,7 +173,10 @@ def test_the_licence_is_shown_before_anything_is_downloaded(zoo):
         "Licence: CC BY-NC-SA 4.0",
         "not commercial, if you name the authors",
         "CHECKPOINTS_NOTICE",
-        "[wm.url_open: Read the Licence]",
+        'Creative Commons Corporation ("Creative Commons") is not a law firm',
+        "Full text, page 1 of 16 <page>",
+        "[threer.read_licence: Publisher's Notice]",
+        "<accept>",
         "About 2.8 GB into /home/artist/.cache/huggingface/hub. 312.0 GB are free there.",
     ):
         assert words in told
@@ -180,6 +185,44 @@ def test_the_licence_is_shown_before_anything_is_downloaded(zoo):
     assert not library.catalogue.downloads
     with pytest.raises(RuntimeError, match="There is no model 'nerf'"):
         bpy.ops.threer.download_model(model="nerf", accept=True)
+
+
+def test_the_licences_text_is_there_to_its_last_word(zoo):
+    zoo()
+    told = " ".join(dialog(MAST3R, page) for page in range(1, 17))
+    text = (licences.FOLDER / "cc-by-nc-sa-4.0.txt").read_text(encoding="utf-8")
+    assert "Section 3 -- License Conditions." in text
+    assert all(" ".join(line.split()) in " ".join(told.split()) for line in text.splitlines())
+    assert dialog(MAST3R, 99) == dialog(MAST3R, 16)
+
+
+def test_texts_are_word_for_word_as_published():
+    """Sizes of the plain texts that Creative Commons publishes, without empty lines around them."""
+    sizes = {"cc-by-nc-sa-4.0.txt": 20844, "cc-by-nc-4.0.txt": 19341}
+    for file in licences.FILES.values():
+        data = (licences.FOLDER / file).read_bytes()
+        assert len(data) == sizes[file]
+        assert data.endswith(b"Creative Commons may be contacted at creativecommons.org.\n")
+        assert "licenses is dedicated to the public domain under the CC0" in " ".join(data.decode().split())
+
+
+def test_a_licence_that_is_elsewhere_has_to_be_opened_first(zoo, monkeypatch):
+    """The box can be ticked only then; a script that says accept takes it on itself."""
+    catalogue = zoo()
+    other = next(one.id for one in catalogue.models.values() if one.license == "VGGT License")
+    drawn_rows = []
+    monkeypatch.setattr(Layout, "__setattr__", lambda layout, name, value: drawn_rows.append((name, value)))
+    told = dialog(other)
+    assert "It has to be opened before it can be accepted." in told
+    assert "Full text" not in told
+    assert ("enabled", False) in drawn_rows
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    bpy.ops.threer.read_licence(model=other)
+    assert opened == [catalogue.models[other].license_url]
+    drawn_rows.clear()
+    assert "It has to be opened" not in dialog(other)
+    assert ("enabled", True) in drawn_rows
 
 
 def test_download_to_the_end(zoo):
