@@ -10,7 +10,7 @@ To the engine:   hello {protocol, version}   reconstruct {id, job, request}   ca
 From the engine: hello {protocol, version, python, pid}   methods {id, methods}   checked {id, report}
                  started {id, job, total, resumed}   chosen {id, method, model, why}
                  progress {id, stage, done, total, fraction, eta_s}
-                 cameras {id, solved, total}   view {id, index}   log {text}
+                 cameras {id, solved, total, corrected}   view {id, index}   log {text}
                  done {id, summary}   failed {id, kind, message, hint}   cancelled {id}
                  models {id, models, problems, missing, hub, zoo, free_bytes}   downloaded {id, model, path, notes}
                  removed {id, model, freed_bytes}   added {id, model}   estimated {id, estimate}
@@ -23,7 +23,8 @@ its id. accept says that the user has accepted the model's licence; without it n
 before a cancel is gone on with by the next download; remove with parts forgets that and nothing else. add writes a
 record for a checkpoint at path, which stays where it is. estimate tells what a request needs (service/estimate.py)
 of count images of size (width, height), to be written to folder; for the method "auto" its "choice" tells what would be
-chosen (service/auto.py). chosen tells that of a job, once more where the engine had to choose anew.
+chosen (service/auto.py). chosen tells that of a job, once more where the engine had to choose anew. cameras comes with
+every new or corrected camera; corrected: indices of views that were announced with other cameras before.
 """
 
 from __future__ import annotations

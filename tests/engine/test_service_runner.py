@@ -67,7 +67,7 @@ def test_a_job_from_start_to_end(run, movie, tmp_path):
     assert summary["checks"][0]["name"] == "overlap"
     assert summary["text"].startswith("All 12 frames solved, mean error 0.42 px, 2112 points in ")
     assert listener.of("started") == [{"job": str(tmp_path / "job"), "total": 12, "resumed": False}]
-    assert listener.of("cameras") == [{"solved": 12, "total": 12}]
+    assert listener.of("cameras") == [{"solved": 12, "total": 12, "corrected": []}]
     assert [fields["index"] for fields in listener.of("view")] == list(range(12))
     state = state_of(tmp_path)
     assert (state["status"], state["fraction"], state["views_ready"]) == ("done", 1.0, 12)
@@ -126,7 +126,7 @@ def test_a_finished_job_is_not_computed_again(run, movie, fake_method, tmp_path)
     again, listener = run(request_for(movie, threads=1))
     assert again == first
     assert listener.of("started")[0]["resumed"]
-    assert listener.of("cameras") == [{"solved": 12, "total": 12}]
+    assert listener.of("cameras") == [{"solved": 12, "total": 12, "corrected": []}]
     assert len(listener.of("view")) == 12
     assert (tmp_path / "runs").read_text() == "run\n"
     run(request_for(movie), restart=True)

@@ -30,11 +30,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class CamerasSolved:
-    """The cameras so far: a first result or a correction. sparse: the arrays of JobFolder.write_sparse."""
+    """The cameras so far: a first result or a correction. sparse: the arrays of JobFolder.write_sparse.
+
+    corrected: indices of views that were announced with other cameras before.
+    """
 
     reconstruction: Reconstruction
     sparse: dict[str, np.ndarray] | None = None
     tracks: dict[str, np.ndarray] | None = None
+    corrected: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

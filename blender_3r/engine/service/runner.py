@@ -210,7 +210,7 @@ class _Run:
         cameras = self.job.read_cameras()
         if cameras is None:
             return
-        self.report("cameras", solved=len(cameras.solved), total=len(cameras.views))
+        self.report("cameras", solved=len(cameras.solved), total=len(cameras.views), corrected=[])
         for index in self.job.view_indices():
             self.report("view", index=index)
 
@@ -283,7 +283,8 @@ class _Run:
             if event.tracks is not None:
                 self.job.write_npz("tracks", **event.tracks)
             self.job.write_cameras(event.reconstruction)
-            self.report("cameras", solved=len(event.reconstruction.solved), total=len(event.reconstruction.views))
+            found = event.reconstruction
+            self.report("cameras", solved=len(found.solved), total=len(found.views), corrected=list(event.corrected))
         elif isinstance(event, ViewReady):
             if not self.job.has_view(event.index):
                 self.state["views_ready"] += 1
