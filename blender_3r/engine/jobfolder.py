@@ -8,7 +8,14 @@ in one is executed, and a link in one that leads out of it is not followed.
     views/000012/depth.npy       (h, w) float32 planar z in scene units, 0 = unknown
                  confidence.npy  (h, w) float32 in 0..1
                  color.npy       (h, w, 3) uint8 sRGB
+                 support.npy     (h, w) uint8 in how many views, this one included, the depth agrees    (not always)
+                 sky.npy         (h, w) bool what was taken for sky                                     (not always)
     sparse/points.npy (n, 3) float32   color.npy (n, 3) uint8   error.npy (n,) float32 px   views.npy (n,) int32 count
+    gaussians/000012/position.npy  (h, w, 3) float32 world   of models that give a Gaussian for every pixel
+                     color.npy     (h, w, 3) uint8 sRGB
+                     opacity.npy   (h, w) float32 in 0..1
+                     scale.npy     (h, w, 3) float32 standard deviations in scene units
+                     rotation.npy  (h, w, 4) float32 unit quaternions (w, x, y, z), world from Gaussian
 """
 
 from __future__ import annotations
@@ -32,7 +39,9 @@ from .errors import EngineError
 from .reconstruction import Reconstruction
 
 VIEW_ARRAYS = ("depth", "confidence", "color")
+VIEW_EXTRAS = ("support", "sky")
 SPARSE_ARRAYS = ("points", "color", "error", "views")
+GAUSSIAN_ARRAYS = ("position", "color", "opacity", "scale", "rotation")
 
 
 class FolderInUse(EngineError):
@@ -132,6 +141,28 @@ class JobFolder:
         """Memory-mapped arrays of a view. Raises EngineError("input") when they are missing or damaged."""
         return self._read_set(self._view_path(index), VIEW_ARRAYS)
 
+    def add_to_view(self, index: int, arrays: dict[str, np.ndarray]) -> None:
+        """Put further arrays (VIEW_EXTRAS) to those of a view, one by one; write_view takes them away again."""
+        with _disk_errors(self.path):
+            for name, array in arrays.items():
+                if name not in VIEW_EXTRAS:
+                    raise ValueError(f"no array of a view: {name}")
+                target = self._inside(self._view_path(index) / f"{name}.npy")
+                temporary = target.parent.parent / f".tmp-{index:06d}-{name}.npy"
+                try:
+                    write_array(temporary, array)
+                    os.replace(temporary, target)
+                except BaseException:
+                    temporary.unlink(missing_ok=True)
+                    raise
+
+    def read_extra(self, index: int, name: str) -> np.ndarray | None:
+        """One of VIEW_EXTRAS, memory-mapped, or None. Raises EngineError("input") when it is damaged."""
+        return self._read_set(self._view_path(index), (name,))[name] if self.has_extra(index, name) else None
+
+    def has_extra(self, index: int, name: str) -> bool:
+        return (self._view_path(index) / f"{name}.npy").exists()
+
     def has_view(self, index: int) -> bool:
         return self._view_path(index).is_dir()
 
@@ -149,6 +180,15 @@ class JobFolder:
         folder = self.path / "sparse"
         return self._read_set(folder, SPARSE_ARRAYS) if folder.is_dir() else None
 
+    def write_gaussians(self, index: int, arrays: dict[str, np.ndarray]) -> None:
+        """Put the Gaussians of a view (GAUSSIAN_ARRAYS) in place at once."""
+        self._write_set(self.path / "gaussians" / f"{index:06d}", arrays, GAUSSIAN_ARRAYS)
+
+    def read_gaussians(self, index: int) -> dict[str, np.ndarray] | None:
+        """The Gaussians of a view (GAUSSIAN_ARRAYS), memory-mapped, or None."""
+        folder = self.path / "gaussians" / f"{index:06d}"
+        return self._read_set(folder, GAUSSIAN_ARRAYS) if folder.is_dir() else None
+
     def write_npz(self, name: str, **arrays: np.ndarray) -> None:
         """Replace NAME.npz."""
         with _disk_errors(self.path), _replacing(self.path / f"{name}.npz") as file:
@@ -165,7 +205,7 @@ class JobFolder:
     def clear_results(self) -> None:
         """Remove what an earlier, different request left."""
         with _disk_errors(self.path):
-            for name in ("views", "sparse"):
+            for name in ("views", "sparse", "gaussians"):
                 if self._inside(self.path / name).is_dir():
                     shutil.rmtree(self.path / name)
             for name in ("cameras.json", "state.json", "tracks.npz"):
@@ -222,7 +262,7 @@ class JobFolder:
 
     def _sweep(self) -> None:
         """Temporary files of a process that was killed."""
-        for folder in (self.path, self.path / "views"):
+        for folder in (self.path, self.path / "views", self.path / "gaussians"):
             for leftover in folder.glob(".tmp-*"):
                 if leftover.is_dir() and not leftover.is_symlink():
                     shutil.rmtree(leftover, ignore_errors=True)

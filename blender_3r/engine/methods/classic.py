@@ -30,7 +30,7 @@ from ..solve.tripod import classify_motion, solve_tripod
 from ..solve.video import GUESSED_FOCAL, VideoSettings, solve_video
 from .base import CamerasSolved, Context, Event, MethodInfo, Progress, ViewReady, run_reporting
 from .lenses import read_intrinsics
-from .sparse_cloud import sparse_cloud
+from .sparse_cloud import sparse_cloud, track_arrays
 
 INFO = MethodInfo(
     id="classic",
@@ -97,7 +97,7 @@ def run(frames: FrameSource, settings: dict[str, Any], context: Context) -> Iter
         solution = yield from run_reporting(lambda report: _solve(frames, lenses, chosen, context, report, share))
         reconstruction = _reconstruction(frames, solution, lenses)
         sparse = None if solution.motion == "tripod" else sparse_cloud(frames, solution)
-        yield CamerasSolved(reconstruction, sparse, _tracks(solution))
+        yield CamerasSolved(reconstruction, sparse, track_arrays(solution))
     else:
         context.log("cameras of an earlier run are used")
         reconstruction = earlier
@@ -284,18 +284,6 @@ def _reconstruction(frames: FrameSource, solution: Solution, lenses: LensModel) 
 def _why_missing(support: int, kind: str) -> str:
     seen = "could be followed" if kind == "video" else "match the other photos"
     return f"Only {support} points {seen} here." if support else f"No points that {seen} fit the solve here."
-
-
-def _tracks(solution: Solution) -> dict[str, np.ndarray]:
-    observations = solution.observations
-    return {
-        "frame": observations.frame.astype(np.int32),
-        "track": observations.track.astype(np.int32),
-        "xy": observations.xy.astype(np.float32),
-        "error_px": solution.error_px.astype(np.float32),
-        "kept": solution.kept,
-        "points": solution.points.astype(np.float32),
-    }
 
 
 def _dense(

@@ -1,4 +1,4 @@
-"""The sparse cloud of a solve, coloured from the frames."""
+"""The sparse cloud of a solve, coloured from the frames, and its tracks, as a job keeps them."""
 
 from __future__ import annotations
 
@@ -41,4 +41,17 @@ def sparse_cloud(frames: FrameSource, solution: Solution) -> dict[str, np.ndarra
         "color": color,
         "error": error.astype(np.float32),
         "views": seen[placed].astype(np.int32),
+    }
+
+
+def track_arrays(solution: Solution) -> dict[str, np.ndarray]:
+    """The arrays of tracks.npz."""
+    observations = solution.observations
+    return {
+        "frame": observations.frame.astype(np.int32),
+        "track": observations.track.astype(np.int32),
+        "xy": observations.xy.astype(np.float32),
+        "error_px": solution.error_px.astype(np.float32),
+        "kept": solution.kept,
+        "points": solution.points.astype(np.float32),
     }
