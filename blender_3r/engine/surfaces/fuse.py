@@ -1,0 +1,204 @@
+"""The depth maps of a job to one mesh: how large the voxels are, what fits into memory, step by step, cancellable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import EngineError
+from ..methods.base import Context, Progress
+from ..methods.memory import USABLE, DoesNotFit, free_memory, in_gigabytes
+from ..reconstruction import Reconstruction
+from .colors import paint
+from .grid import LARGEST
+from .mesh import Mesh, vertex_normals, without_specks
+from .settings import DETAIL, SurfaceSettings
+from .simplify import simplified
+from .views import ViewMap, read_view
+from .volume import BYTES_PER_BLOCK, Volume, blocks_of
+
+TRUNCATION = 4.0  # voxels on either side of a surface in which distances count
+FARTHEST = 8.0  # times the typical depth: what is farther has pixels larger than several voxels, and shakes
+FINEST = 0.25  # pixels a voxel may cover at least
+FEWEST_FACES = 50  # of a connected part, whatever the share
+BYTES_PER_SURFACE_BLOCK = 3 * BYTES_PER_BLOCK  # field, weights, and the mesh that comes out of it
+
+
+@dataclass(frozen=True)
+class Surface:
+    """normals: (n, 3) float32, towards where the cameras were. voxel: scene units. views: how many were fused.
+
+    notes: sentences for the user.
+    """
+
+    mesh: Mesh
+    normals: np.ndarray
+    voxel: float
+    views: int
+    notes: list[str] = field(default_factory=list)
+
+
+def fuse(
+    result: Reconstruction, settings: SurfaceSettings, context: Context, report: Callable[[Progress], None]
+) -> Surface:
+    """One mesh of all views of context.job that have depth and a pose.
+
+    Raises EngineError: "input" where there is no depth or nothing of it is left, "usage" for a voxel finer than the
+    depth maps, "machine" when the memory does not do; Cancelled.
+    """
+    return _Fusion(result, settings, context, report).run()
+
+
+class _Fusion:
+    """One run. Maps are read anew for every pass: memory grows with the surface, not with the shot."""
+
+    def __init__(
+        self,
+        result: Reconstruction,
+        settings: SurfaceSettings,
+        context: Context,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self.result, self.settings, self.context, self.report = result, settings, context, report
+        self.notes: list[str] = []
+        self.indices = self._usable_views()
+        self.depth, self.footprint = self._typical()
+
+    def run(self) -> Surface:
+        voxel, near = self._choose_voxel()
+        blocks = np.unique(np.concatenate(near))
+        self.context.log(f"surface: voxels of {voxel:.4g}, {len(blocks)} blocks, {len(self.indices)} views")
+        volume = Volume(blocks, voxel, TRUNCATION * voxel)
+        for (_, view), keys in zip(self._maps("Fusing depth", 0.1, 0.7), near, strict=True):
+            volume.integrate(view, keys, self.context.check_cancelled)
+        mesh = self._cut_out(volume)
+        mesh = self._simplify(mesh)
+        normals = vertex_normals(mesh)
+        views = (view for _, view in self._maps("Colouring", 0.85, 0.98))
+        mesh = paint(mesh, normals, views, max(2 * TRUNCATION * voxel, 0.02 * self.depth))
+        return Surface(mesh, normals, voxel, len(self.indices), self.notes)
+
+    # -- what there is
+
+    def _usable_views(self) -> list[int]:
+        """Solved views with depth. Raises EngineError("input") when there are none."""
+        views = self.result.views
+        indices = [i for i in self.context.job.view_indices() if i < len(views) and views[i].is_solved]
+        if indices:
+            return indices
+        if self.result.motion == "tripod":
+            raise EngineError(
+                "input",
+                "The camera of this shot only turns, so it has no depth, and there is no surface.",
+                "Use footage whose camera moves sideways.",
+            )
+        raise EngineError(
+            "input",
+            "This job has no depth to make a surface of.",
+            "Reconstruct with dense points, or wait until the first depth is there.",
+        )
+
+    def _typical(self) -> tuple[float, float]:
+        """Median depth, and what a pixel covers there, over all views. Raises EngineError("input")."""
+        depths, footprints = [], []
+        for index in self.indices:
+            self.context.check_cancelled()
+            arrays = self.context.job.read_view(index)
+            depth = arrays["depth"][::4, ::4]
+            good = np.isfinite(depth) & (depth > 0)
+            good &= arrays["confidence"][::4, ::4] >= self.settings.min_confidence
+            if good.any():
+                depths.append(float(np.median(depth[good])))
+                lens = self.result.views[index].intrinsics
+                footprints.append(depths[-1] * lens.width / (lens.fx * arrays["depth"].shape[1]))
+        if not depths:
+            raise EngineError("input", "No depth is certain enough for a surface.", "Lower the minimum confidence.")
+        return float(np.median(depths)), float(np.median(footprints))
+
+    def _maps(self, stage: str, start: float, end: float) -> Iterator[tuple[int, ViewMap]]:
+        """The views' maps, one at a time, as a stage between two fractions of the whole."""
+        for done, index in enumerate(self.indices):
+            self.context.check_cancelled()
+            share = start + (end - start) * done / len(self.indices)
+            self.report(Progress(stage, done, len(self.indices), share))
+            arrays = self.context.job.read_view(index)
+            yield (
+                index,
+                read_view(self.result.views[index], arrays, self.settings.min_confidence, FARTHEST * self.depth),
+            )
+
+    # -- voxels and memory
+
+    def _choose_voxel(self) -> tuple[float, list[np.ndarray]]:
+        """The voxel's size, and every view's blocks. An automatic size grows until memory does."""
+        voxel = self.settings.voxel or DETAIL[self.settings.detail] * self.footprint
+        if voxel < FINEST * self.footprint:
+            raise EngineError(
+                "usage",
+                f"Voxels of {voxel:.3g} are finer than the depth maps, whose pixels are {self.footprint:.3g} apart.",
+                f"Use voxels of {FINEST * self.footprint:.3g} or larger.",
+            )
+        limit = self._memory_limit()
+        while True:
+            near, needed = self._allocate(voxel, limit)
+            if needed <= limit:
+                break
+            larger = voxel * max(1.2, (needed / limit) ** 0.5)
+            if self.settings.voxel is not None:
+                raise DoesNotFit(
+                    f"Voxels of {voxel:.3g} need {in_gigabytes(needed)} of memory or more, and there are "
+                    f"{in_gigabytes(limit)}.",
+                    f"Use voxels of {larger:.2g} or larger, or let the size be chosen.",
+                )
+            voxel = larger
+        if self.settings.voxel is None and voxel > DETAIL[self.settings.detail] * self.footprint:
+            self.notes.append("The surface is coarser than asked for: there was not enough memory for more.")
+        return voxel, near
+
+    def _memory_limit(self) -> float:
+        if self.settings.memory_gb is not None:
+            return self.settings.memory_gb * 1e9
+        free = free_memory()
+        return USABLE * free if free is not None else 4e9
+
+    def _allocate(self, voxel: float, limit: float) -> tuple[list[np.ndarray], float]:
+        """Every view's blocks, and bytes that all of them take; cut short as soon as that is too much."""
+        near: list[np.ndarray] = []
+        blocks = np.empty(0, np.int64)
+        for _, view in self._maps("Looking at depth", 0.0, 0.1):
+            points = view.points[view.known]
+            if len(points) and np.abs(points).max() > LARGEST * voxel:
+                return [], float("inf") if self.settings.voxel is None else 16 * limit
+            near.append(blocks_of(view, voxel, TRUNCATION * voxel))
+            blocks = np.union1d(blocks, near[-1])
+            needed = float(len(blocks)) * BYTES_PER_SURFACE_BLOCK
+            if needed > limit:
+                return near, needed
+        if not len(blocks):
+            raise EngineError("input", "Nothing of the depth is left for a surface.", "Lower the minimum confidence.")
+        return near, needed
+
+    # -- the mesh
+
+    def _cut_out(self, volume: Volume) -> Mesh:
+        self.report(Progress("Cutting out the surface", 0, 1, 0.7))
+        mesh = volume.surface()
+        self.context.check_cancelled()
+        mesh = without_specks(mesh, self.settings.specks, FEWEST_FACES)
+        if not len(mesh.faces):
+            raise EngineError(
+                "input",
+                "The depth maps do not agree on any surface.",
+                "Ask for less detail or larger voxels, or lower the minimum confidence.",
+            )
+        return mesh
+
+    def _simplify(self, mesh: Mesh) -> Mesh:
+        self.context.log(f"surface: {len(mesh.faces)} faces")
+        if self.settings.faces and len(mesh.faces) > self.settings.faces:
+            self.report(Progress("Reducing faces", 0, 1, 0.75))
+            mesh = simplified(mesh, self.settings.faces, self.context.threads)
+            self.context.check_cancelled()
+        return mesh
