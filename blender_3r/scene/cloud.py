@@ -7,11 +7,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..engine.errors import EngineError
+from ..engine.geometry.edges import floating_strength
 from ..engine.jobfolder import JobFolder
-from ..engine.reconstruction import Reconstruction, View, depth_to_points
+from ..engine.reconstruction import Intrinsics, Reconstruction, View
 
 _CODES = np.arange(256) / 255
 _LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
+HALF_EDGE = np.float32(0.05)  # jump of the depth at which edge is 0.5
 SPARSE_FOOTPRINT_PX = 3.0  # a sparse point stands for the patch around it, and one pixel could not be seen
 
 
@@ -22,7 +24,10 @@ class Cloud:
     points (n, 3) float32; colors (n, 4) float32, scene linear (of the footage's sRGB) and alpha 1; confidence (n,)
     float32 in 0..1; views (n,) int32: index of the view a point was seen from, -1 if from many; footprint (n,)
     float32: distance to the neighbouring sample at that depth (depth / focal, more where samples were left out), in
-    scene units.
+    scene units; depth (n,) float32: along the axis of that view's camera, or distance to the nearest camera.
+    edge (n,) float32 in 0..1, or None: how much a point floats between two surfaces (0.5: the depth jumps by 5 %).
+    seen_by (n,) int8, or None: how many views agree on it, 0 if not known. sky (n,) bool, or None: taken for sky.
+    names: of all the views.
     """
 
     points: np.ndarray
@@ -30,12 +35,19 @@ class Cloud:
     confidence: np.ndarray
     views: np.ndarray
     footprint: np.ndarray
+    depth: np.ndarray
+    edge: np.ndarray | None = None
+    seen_by: np.ndarray | None = None
+    sky: np.ndarray | None = None
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.points)
 
     def _select(self, keep: slice | np.ndarray) -> Cloud:
-        return Cloud(**{field.name: getattr(self, field.name)[keep] for field in fields(self)})
+        arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "names"}
+        chosen = {name: None if values is None else values[keep] for name, values in arrays.items()}
+        return Cloud(**chosen, names=self.names)
 
 
 def read_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -> Cloud | None:
@@ -46,26 +58,22 @@ def read_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -> C
     """
     if reconstruction.motion == "tripod" or budget <= 0:
         return None
-    counts = _dense_counts(job, reconstruction)
-    total = sum(counts.values())
+    sizes = _dense_sizes(job, reconstruction)
+    total = sum(sizes.values())
+    if total > budget:
+        sizes = {index: int(np.count_nonzero(_is_known(_read_dense(job, index)["depth"]))) for index in sizes}
+        total = sum(sizes.values())
     if total == 0:
-        return _sparse_cloud(job, reconstruction, budget)
+        return read_sparse_cloud(job, reconstruction, budget)
     # Slightly below the budget: the pattern meets its share only on average.
     share = 1.0 if total <= budget else 0.998 * budget / total
-    capacity = min(total, budget)
-    cloud = Cloud(
-        np.empty((capacity, 3), np.float32),
-        np.empty((capacity, 4), np.float32),
-        np.empty(capacity, np.float32),
-        np.empty(capacity, np.int32),
-        np.empty(capacity, np.float32),
-    )
-    filled = 0
-    pattern = _ThinningPattern(share)
-    for index, count in counts.items():
-        if count:
-            filled += _fill(cloud, filled, index, reconstruction.views[index], _read_dense(job, index), pattern)
-    return cloud._select(slice(filled))
+    filling = _Filling(job, reconstruction, min(total, budget), share)
+    for index, size in sizes.items():
+        if size:
+            filling.add(index)
+    if filling.count == 0:
+        return read_sparse_cloud(job, reconstruction, budget)
+    return filling.cloud._select(slice(filling.count))
 
 
 def linear_colors(colors: np.ndarray) -> np.ndarray:
@@ -77,13 +85,10 @@ def linear_colors(colors: np.ndarray) -> np.ndarray:
     return linear
 
 
-def _dense_counts(job: JobFolder, reconstruction: Reconstruction) -> dict[int, int]:
-    """Known pixels of every solved view with dense arrays."""
-    known = {}
-    for index in job.view_indices():
-        if index < len(reconstruction.views) and reconstruction.views[index].is_solved:
-            known[index] = int(np.count_nonzero(_is_known(_read_dense(job, index)["depth"])))
-    return known
+def _dense_sizes(job: JobFolder, reconstruction: Reconstruction) -> dict[int, int]:
+    """Pixels of every solved view with dense arrays."""
+    solved = set(reconstruction.solved)
+    return {index: _read_dense(job, index)["depth"].size for index in job.view_indices() if index in solved}
 
 
 def _is_known(depth: np.ndarray) -> np.ndarray:
@@ -113,44 +118,116 @@ class _ThinningPattern:
         self.share = share
         self._masks: dict[tuple[int, int], np.ndarray] = {}
 
-    def apply(self, depth: np.ndarray) -> np.ndarray:
-        """depth with what is unknown or left out set to 0."""
+    def of(self, shape: tuple[int, int]) -> np.ndarray | bool:
+        """(h, w) bool, or True for all."""
         if self.share >= 1.0:
-            return np.where(_is_known(depth), depth, np.float32(0))
-        mask = self._masks.get(depth.shape)
+            return True
+        mask = self._masks.get(shape)
         if mask is None:
             # Multiples of the plastic number's powers fill the unit interval evenly along rows and columns alike.
-            row = np.arange(depth.shape[0])[:, None] * 0.5698402909980532
-            column = np.arange(depth.shape[1])[None, :] * 0.7548776662466927
-            mask = self._masks[depth.shape] = (row + column) % 1.0 < self.share
-        return np.where(mask & _is_known(depth), depth, np.float32(0))
+            row = np.arange(shape[0])[:, None] * 0.5698402909980532
+            column = np.arange(shape[1])[None, :] * 0.7548776662466927
+            mask = self._masks[shape] = (row + column) % 1.0 < self.share
+        return mask
 
 
-def _fill(
-    cloud: Cloud, start: int, index: int, view: View, arrays: dict[str, np.ndarray], pattern: _ThinningPattern
-) -> int:
-    """Write the points of one view from start on; returns how many."""
-    depth = pattern.apply(arrays["depth"])
-    points, pixels = depth_to_points(view, depth)
-    room = len(cloud) - start
-    points, pixels = points[:room], pixels[:room]
-    part = slice(start, start + len(pixels))
-    focal = view.intrinsics.fx * depth.shape[1] / view.intrinsics.width
-    cloud.points[part] = points
-    cloud.colors[part] = linear_colors(arrays["color"].reshape(-1, 3)[pixels])
-    cloud.confidence[part] = np.nan_to_num(arrays["confidence"].reshape(-1)[pixels])
-    cloud.views[part] = index
-    cloud.footprint[part] = depth.reshape(-1)[pixels] / (focal * np.sqrt(pattern.share))
-    return len(pixels)
+class _Rays:
+    """Rays (n, 3) float32 with z = 1 of a view's pixels; those of the last lens are kept, most shots have one."""
+
+    def __init__(self) -> None:
+        self._lens: Intrinsics | None = None
+        self._rays: np.ndarray | None = None
+
+    def of(self, view: View, shape: tuple[int, int], pixels: np.ndarray) -> np.ndarray:
+        """pixels (n,): places in the flattened map of that shape (h, w)."""
+        lens = view.intrinsics.scaled_to(shape[1], shape[0])
+        if lens != self._lens:  # met for the first time: perhaps never again, so not for the whole map yet
+            self._lens, self._rays = lens, None
+            return _rays(lens, pixels)
+        if self._rays is None:
+            self._rays = _rays(lens, np.arange(shape[0] * shape[1]))
+        return self._rays if len(pixels) == len(self._rays) else np.take(self._rays, pixels, axis=0)
 
 
-def _sparse_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -> Cloud | None:
+def _rays(lens: Intrinsics, pixels: np.ndarray) -> np.ndarray:
+    rows, columns = np.divmod(pixels, lens.width)
+    return lens.rays(np.stack([columns + 0.5, rows + 0.5], axis=-1)).astype(np.float32)
+
+
+class _Filling:
+    """A cloud that is being filled view by view. count: how many points it holds."""
+
+    def __init__(self, job: JobFolder, reconstruction: Reconstruction, capacity: int, share: float) -> None:
+        self.job, self.reconstruction = job, reconstruction
+        self.count = 0
+        self._pattern = _ThinningPattern(share)
+        self._rays = _Rays()
+        indices = list(job.view_indices())
+        judged, with_sky = (any(job.has_extra(i, name) for i in indices) for name in ("support", "sky"))
+        self.cloud = Cloud(
+            np.empty((capacity, 3), np.float32),
+            np.empty((capacity, 4), np.float32),
+            np.empty(capacity, np.float32),
+            np.empty(capacity, np.int32),
+            np.empty(capacity, np.float32),
+            np.empty(capacity, np.float32),
+            np.empty(capacity, np.float32),
+            np.zeros(capacity, np.int8) if judged else None,
+            np.zeros(capacity, bool) if with_sky else None,
+            tuple(view.file for view in reconstruction.views),
+        )
+
+    def add(self, index: int) -> None:
+        """The points of one view."""
+        cloud, view = self.cloud, self.reconstruction.views[index]
+        arrays = _read_dense(self.job, index)
+        depth = arrays["depth"]
+        known = _is_known(depth)
+        pixels = np.flatnonzero(known & self._pattern.of(depth.shape))[: len(cloud) - self.count]
+        part = slice(self.count, self.count + len(pixels))
+        self.count += len(pixels)
+
+        z = depth.reshape(-1)[pixels]
+        local = self._rays.of(view, depth.shape, pixels) * z[:, None]
+        pose = view.world_from_camera.astype(np.float32)
+        np.matmul(local, pose[:3, :3].T, out=cloud.points[part])
+        cloud.points[part] += pose[:3, 3]
+        cloud.colors[part] = linear_colors(arrays["color"].reshape(-1, 3)[pixels])
+        cloud.confidence[part] = np.nan_to_num(arrays["confidence"].reshape(-1)[pixels])
+        cloud.views[part] = index
+        focal = view.intrinsics.fx * depth.shape[1] / view.intrinsics.width
+        np.multiply(z, np.float32(1 / (focal * np.sqrt(self._pattern.share))), out=cloud.footprint[part])
+        cloud.depth[part] = z
+        strength = floating_strength(depth, known).reshape(-1)[pixels]
+        np.divide(strength, strength + HALF_EDGE, out=cloud.edge[part])
+        self._add_extras(index, part, pixels, depth.shape)
+
+    def _add_extras(self, index: int, part: slice, pixels: np.ndarray, shape: tuple[int, int]) -> None:
+        for name, target, most in (("support", self.cloud.seen_by, 127), ("sky", self.cloud.sky, 1)):
+            values = self.job.read_extra(index, name) if target is not None else None
+            if values is None:
+                continue
+            if values.shape != shape:
+                raise EngineError(
+                    "input", f"The arrays of view {index} in {self.job.path} do not fit together.", "Reconstruct again."
+                )
+            target[part] = np.minimum(values.reshape(-1)[pixels], most)
+
+
+def read_sparse_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -> Cloud | None:
+    """At most budget of the solved points, or None when there are none. Raises as read_cloud does."""
     arrays = job.read_sparse()
     if arrays is None or len(arrays["points"]) == 0:
         return None
-    points, colors, errors = (arrays[name] for name in ("points", "color", "error"))
+    points, colors, errors, views = (arrays[name] for name in ("points", "color", "error", "views"))
     count = len(points)
-    if points.shape != (count, 3) or colors.shape != (count, 3) or colors.dtype != np.uint8 or errors.shape != (count,):
+    if (
+        points.shape != (count, 3)
+        or colors.shape != (count, 3)
+        or colors.dtype != np.uint8
+        or errors.shape != (count,)
+        or views.shape != (count,)
+    ):
         raise EngineError("input", f"The sparse points in {job.path} do not fit together.", "Reconstruct again.")
     keep = np.flatnonzero(np.isfinite(points).all(axis=1))
     if len(keep) > budget:
@@ -159,21 +236,25 @@ def _sparse_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -
         return None
     points = np.array(points[keep], dtype=np.float32)
     error = np.nan_to_num(np.array(errors[keep], dtype=np.float32), nan=1e3, posinf=1e3)
+    distance, pixel = _nearest_camera(points, reconstruction)
     return Cloud(
         points,
         linear_colors(colors[keep]),
         1.0 / (1.0 + error),
         np.full(len(keep), -1, np.int32),
-        SPARSE_FOOTPRINT_PX * _nearest_pixel_size(points, reconstruction),
+        SPARSE_FOOTPRINT_PX * pixel,
+        distance,
+        seen_by=np.clip(views[keep], 0, 127).astype(np.int8),
+        names=tuple(view.file for view in reconstruction.views),
     )
 
 
-def _nearest_pixel_size(points: np.ndarray, reconstruction: Reconstruction) -> np.ndarray:
-    """Size (n,) float32 of a pixel at each point, seen from the nearest of at most 32 cameras."""
+def _nearest_camera(points: np.ndarray, reconstruction: Reconstruction) -> tuple[np.ndarray, np.ndarray]:
+    """Distance (n,) float32 to the nearest of at most 32 cameras, and the smallest size of a pixel at that point."""
     solved = reconstruction.solved
-    chosen = [reconstruction.views[i] for i in solved[:: max(1, len(solved) // 32)]]
-    nearest = np.full(len(points), np.inf, np.float32)
-    for view in chosen:
+    nearest, finest = (np.full(len(points), np.inf, np.float32) for _ in range(2))
+    for view in [reconstruction.views[i] for i in solved[:: max(1, len(solved) // 32)]]:
         distance = np.linalg.norm(points - view.world_from_camera[:3, 3].astype(np.float32), axis=1)
-        np.minimum(nearest, distance / np.float32(view.intrinsics.fx), out=nearest)
-    return nearest
+        np.minimum(nearest, distance, out=nearest)
+        np.minimum(finest, distance / np.float32(view.intrinsics.fx), out=finest)
+    return nearest, finest

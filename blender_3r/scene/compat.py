@@ -29,9 +29,15 @@ def fcurves_of(block: bpy.types.ID, name: str) -> Any:
 
 
 def modifier_input(modifier: bpy.types.NodesModifier, identifier: str) -> Any:
-    """The value of a geometry-nodes input. From 5.2 inputs are RNA properties, before that ID properties."""
+    """The value of a geometry-nodes input; of a menu the chosen item's name.
+
+    From 5.2 inputs are RNA properties, before that ID properties, in which a menu is a number.
+    """
     inputs = getattr(getattr(modifier, "properties", None), "inputs", None)
-    return getattr(inputs, identifier).value if inputs is not None else modifier[identifier]
+    if inputs is not None:
+        return getattr(inputs, identifier).value
+    value = modifier[identifier]
+    return next((name for name, number in _menu_items(modifier, identifier).items() if number == value), value)
 
 
 def set_modifier_input(modifier: bpy.types.NodesModifier, identifier: str, value: Any) -> None:
@@ -40,7 +46,16 @@ def set_modifier_input(modifier: bpy.types.NodesModifier, identifier: str, value
     if inputs is not None:
         getattr(inputs, identifier).value = value
     else:
-        modifier[identifier] = value
+        modifier[identifier] = _menu_items(modifier, identifier)[value] if isinstance(value, str) else value
+
+
+def _menu_items(modifier: bpy.types.NodesModifier, identifier: str) -> dict[str, int]:
+    """Names and numbers of a menu's items; of other inputs none."""
+    value = modifier[identifier]
+    if not isinstance(value, int) or isinstance(value, bool):
+        return {}
+    items = modifier.id_properties_ui(identifier).as_dict().get("items") or ()
+    return {item[0]: item[4] for item in items}
 
 
 def modifier_input_place(modifier: bpy.types.NodesModifier, identifier: str) -> tuple[Any, str]:

@@ -168,7 +168,7 @@ def test_group_and_material_are_shared_and_settings_survive_an_update(tmp_path, 
     assert add_point_display(first) == modifier
     assert len(first.modifiers) == 1
     assert compat.modifier_input(modifier, point_input(modifier, "Point Size")) == 2.5
-    assert [m.name for m in bpy.data.materials] == ["3R Points"]
+    assert [m.name for m in bpy.data.materials] == ["3R Points", "3R Points Lit"]
 
 
 def test_rendered_points_have_the_colours_of_the_footage(tmp_path, empty_file):

@@ -30,6 +30,37 @@ def depth_edges(depth: np.ndarray, usable: np.ndarray, ratio: float = 0.03) -> n
         return (far - near) / depth > ratio
 
 
+def floating_strength(depth: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """How much a pixel looks as if it floated between two surfaces: (..., H, W) float32, about the share by which the
+    depth jumps there; near 0 on surfaces, however flat they are seen.
+
+    The smaller of two measures of inverse depth, which runs linearly over a plane: how much it changes within 3 x 3,
+    and the largest bend (second difference) within 5 x 5. Pixels that are not usable take no part and get 0.
+    """
+    inverse = np.divide(1.0, depth, out=np.zeros(depth.shape, np.float32), where=usable)
+    jump = _spread(inverse, np.maximum)
+    jump -= _spread(np.where(usable, inverse, np.float32(np.inf)), np.minimum)
+    bend = np.zeros(depth.shape, np.float32)
+    for axis in (-2, -1):
+        values, known, found = (np.moveaxis(array, axis, -1) for array in (inverse, usable, bend))
+        second = np.abs(values[..., :-2] + values[..., 2:] - 2 * values[..., 1:-1])
+        second[~(known[..., :-2] & known[..., 1:-1] & known[..., 2:])] = 0.0
+        np.maximum(found[..., 1:-1], second, out=found[..., 1:-1])
+    bend = _spread(_spread(bend, np.maximum), np.maximum)
+    return np.multiply(np.minimum(jump, bend), depth, out=np.zeros(depth.shape, np.float32), where=usable)
+
+
+def _spread(maps: np.ndarray, pick: np.ufunc) -> np.ndarray:
+    """np.maximum or np.minimum of every pixel's 3 x 3 neighbours."""
+    for axis in (-2, -1):
+        before, result = np.moveaxis(maps, axis, -1), maps.copy()
+        after = np.moveaxis(result, axis, -1)
+        pick(after[..., 1:], before[..., :-1], out=after[..., 1:])
+        pick(after[..., :-1], before[..., 1:], out=after[..., :-1])
+        maps = result
+    return maps
+
+
 def surface_normals(points: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unit normals (..., H, W, 3), 0 where there is none, and where there is one (..., H, W).
 
