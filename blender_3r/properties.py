@@ -88,24 +88,71 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
     method: bpy.props.EnumProperty(
         name="Method",
         description="How cameras and points are found",
-        items=(
+        items=(  # the numbers lie in saved files
+            (
+                "auto",
+                "Auto",
+                "The engine chooses by the footage, the models on this machine, their licences and the memory, and "
+                "says why",
+                "NONE",
+                2,
+            ),
             (
                 "classic",
                 "Classic",
                 "Feature tracks and bundle adjustment. Works offline, on any machine, without model weights; "
                 "commercial use is allowed",
+                "NONE",
+                0,
             ),
             (
                 "pairwise",
                 "Pairwise",
                 "A network looks at pairs of images: few photos, little texture, single images. Needs the Full engine "
                 "and the weights of a model, whose licence mostly rules out commercial use",
+                "NONE",
+                1,
+            ),
+            (
+                "multiview",
+                "Multi-View",
+                "A network looks at all images at once, in chunks where they are many: photo sets and short shots. "
+                "Needs the Full engine and the weights of a model",
+                "NONE",
+                3,
+            ),
+            (
+                "streaming",
+                "Streaming",
+                "A network goes through the shot frame by frame and shows what it has: long shots. Needs the Full "
+                "engine and the weights of a model",
+                "NONE",
+                4,
             ),
         ),
+        default="auto",
     )
     model: bpy.props.StringProperty(
         name="Model",
         description="The weights the network uses; empty: the method's own choice",
+    )
+    every: bpy.props.IntProperty(
+        name="Network Every",
+        description="Only every n-th frame goes through the network; the camera's keys between them are interpolated",
+        default=1,
+        min=1,
+        soft_max=10,
+    )
+    chunk_size: bpy.props.IntProperty(
+        name="Views per Chunk",
+        description="How many views the network sees at once; 0: as many as memory holds",
+        default=0,
+        min=0,
+        soft_max=200,
+    )
+    refine: bpy.props.BoolProperty(
+        name="Refine Cameras",
+        description="Adjust the cameras to points that are followed through the views: slower and more precise",
     )
     device: bpy.props.EnumProperty(
         name="Device",

@@ -116,11 +116,31 @@ class FakeModels:
         self.say("added", id=message["id"], model=path.stem)
 
     def estimate(self, message: dict) -> dict:
+        """Of the method "auto" what our own engine chooses, on a machine with 24 GB."""
+        if message["request"]["method"] != "auto":
+            return self.estimate_of(message)
+        from blender_3r.engine.service import auto
+
+        names = auto.Weights.__dataclass_fields__
+        listed = self.listed()
+        weights = [
+            auto.Weights(**{name: one[name] for name in names}) for one in listed["models"] if one.get("architecture")
+        ]
+        footage = auto.Footage(message["request"]["source"]["kind"], message["count"])
+        known = auto.Known.from_settings(message["request"]["settings"])
+        rule = self.mode == "zoo-commercial"
+        machine = auto.Machine("cpu", 24 * GB)
+        choice = auto.choose(footage, weights, lambda: machine, known, rule, not listed["missing"])
+        if not choice.method:
+            return {"fits": False, "text": choice.why, "hint": choice.hint, "choice": choice.to_json()}
+        return {**self.estimate_of(message), "choice": choice.to_json()}
+
+    def estimate_of(self, message: dict) -> dict:
         count = message["count"]
         if self.mode == "zoo-tight":
             text = f"{count} images with the scene graph complete (870 pairs) need about 19.2 GB of memory, and 8.0 GB"
             return {"fits": False, "text": f"{text} may be used.", "hint": "With this graph 19 images fit."}
-        device = message["request"]["settings"]["device"]
+        device = message["request"]["settings"].get("device", "auto")
         text = f"{count} images, 390 predicted pairs on {device}: about 4.2 GB of memory and 66 MB on disk."
         return {"fits": True, "text": text, "hint": ""}
 

@@ -4,8 +4,9 @@ starting -> running -> done | failed | cancelled
               |-> cancelling -> cancelled
 
 An engine that did its job stays for the next one, with a `Keeper`; else it ends with the job. One that died while it
-was kept is replaced before anybody notices. One that dies in a job is not: what killed it would probably kill the next
-one too, so the user is told, and Retry goes on from the views that are there.
+was kept is replaced before anybody notices. One that dies in a job is started again, once, and goes on from the views
+that are there; the panel says so. It is not when it had got nowhere, nor is a second one that dies: what killed them
+would probably kill the next one too, so the user is told, and Retry goes on from the views that are there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..engine import __version__, protocol
 from ..engine.errors import EngineError
 from ..engine.jobfolder import open_to_append
 from .keeper import LEAVE_GRACE_S, Keeper, start_engine
+from .pick import Pick
 from .process import EngineProcess, describe_exit, read_tail
 
 HANDSHAKE_S = 90.0  # a cold disk and a virus scanner may make the engine's first imports slow
@@ -47,8 +49,8 @@ class Failure:
 class JobState:
     """What is known of the job.
 
-    fraction: 0..1. eta_s: seconds left at the time eta_at, None = unknown. cameras_revision: how often cameras were
-    announced. revision: grows with every change.
+    fraction: 0..1. eta_s: seconds left at the time eta_at, None = unknown. results_revision: how often cameras or a
+    view were announced. was_restarted: the engine died in mid-job, and another one goes on. pick: what the engine chose for the method Auto. revision: grows with every change.
     """
 
     status: str = "starting"
@@ -58,8 +60,10 @@ class JobState:
     eta_at: float = 0.0
     solved: int | None = None
     total: int | None = None
-    cameras_revision: int = 0
+    results_revision: int = 0
     views_ready: int = 0
+    was_restarted: bool = False
+    pick: Pick | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
     revision: int = 0
@@ -90,8 +94,9 @@ class Job:
         self.log = folder / "log.txt"
         self.state = JobState()
         self._clock = clock
-        self._started = self._heard = clock()
+        self._started = self._heard = self._engine_started = clock()
         self._cancelled_at: float | None = None
+        self._first_fraction: float | None = None  # that the engine told
         self._command = command
         self._keeper = keeper
         self._is_kept = False
@@ -100,6 +105,7 @@ class Job:
         self._handlers = {
             "hello": self._on_hello,
             "started": self._on_started,
+            "chosen": self._on_chosen,
             "progress": self._on_progress,
             "cameras": self._on_cameras,
             "view": self._on_view,
@@ -205,8 +211,13 @@ class Job:
         total = message.get("total")
         self.state.total = int(total) if total else self.state.total
 
+    def _on_chosen(self, message: protocol.Message) -> None:
+        self.state.pick = Pick.from_message(message)
+
     def _on_progress(self, message: protocol.Message) -> None:
         fraction = min(1.0, max(0.0, float(message["fraction"])))
+        if self._first_fraction is None:
+            self._first_fraction = fraction
         eta = message.get("eta_s")
         self._set_running(
             stage=str(message.get("stage") or self.state.stage),
@@ -217,10 +228,11 @@ class Job:
 
     def _on_cameras(self, message: protocol.Message) -> None:
         self.state.solved, self.state.total = int(message["solved"]), int(message["total"])
-        self.state.cameras_revision += 1
+        self.state.results_revision += 1
 
     def _on_view(self, message: protocol.Message) -> None:
         self.state.views_ready += 1
+        self.state.results_revision += 1
 
     def _on_done(self, message: protocol.Message) -> None:
         summary = message.get("summary")
@@ -248,7 +260,11 @@ class Job:
             self._end("cancelled")
             return
         if self._is_second_hand and self.state.status == "starting":
-            self._replace()
+            self._start_another()  # the kept engine had left, or been killed, before it heard of this job
+            return
+        got_on = self._first_fraction is not None and self.state.fraction > self._first_fraction
+        if got_on and not self.state.was_restarted:
+            self._restart()
             return
         code = self._process.exit_code
         happened = f"The engine {describe_exit(code)} before the job was done."
@@ -257,8 +273,15 @@ class Job:
             hint = "Perhaps memory ran out: try quality Draft or fewer frames. What was computed is kept."
         self._fail(Failure(happened, hint, "machine", tuple(read_tail(self.log))))
 
-    def _replace(self) -> None:
-        """The kept engine had left, or been killed, before it heard of this job."""
+    def _restart(self) -> None:
+        """What is there is announced again by the next engine, and so counted again."""
+        self._first_fraction = None
+        self._set(status="starting", stage="Starting the engine again", eta_s=None, views_ready=0, was_restarted=True)
+        happened = describe_exit(self._process.exit_code)
+        self._start_another()
+        self._process.log.note(f"the engine {happened}, and was started again")
+
+    def _start_another(self) -> None:
         try:
             self._process, self._is_second_hand = start_engine(self._command, self.log), False
         except OSError as error:
@@ -267,7 +290,7 @@ class Job:
                 Failure(f"The engine cannot be started again ({reason}).", "Install the engine again.", "machine")
             )
             return
-        self._started = self._heard = self._clock()
+        self._engine_started = self._heard = self._clock()
 
     def _engine(self) -> tuple[EngineProcess, bool]:
         if self._keeper is None:
@@ -279,7 +302,7 @@ class Job:
         if self._cancelled_at is not None:
             if now - self._cancelled_at > CANCEL_GRACE_S:
                 self._end("cancelled", grace_s=0.0)
-        elif self.state.status == "starting" and now - self._started > HANDSHAKE_S:
+        elif self.state.status == "starting" and now - self._engine_started > HANDSHAKE_S:
             self._fail(
                 Failure(
                     f"The engine did not answer within {HANDSHAKE_S:.0f} seconds.",

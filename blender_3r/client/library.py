@@ -14,7 +14,8 @@ import bpy
 
 from .environment import data_folder
 from .models import Catalogue
-from .session import redraw, session
+from .session import session
+from .window import redraw
 
 TICK_S = 0.1
 SETTLE_S = 0.4  # settings must stay as they are for so long before a job is estimated
@@ -47,15 +48,17 @@ class Library:
         """Have a job of the scene estimated when its settings (key) are others than the last time. Called while
         drawing; the timer asks once the settings have settled.
         """
-        key = (scene.session_uid, *key)
+        key = self._key(key, scene)
         if key != self._estimate_key:
             self._estimate_key, self._is_estimate_due = key, True
             self._estimate_since = time.monotonic()
             self.wake()
 
-    def estimate_again(self) -> None:
-        """What was estimated may be wrong by now."""
-        self._estimate_key = None
+    def estimate_of(self, key: Any, scene: bpy.types.Scene) -> dict[str, Any] | None:
+        """What a job of the scene with these settings needs, as far as the engine has said so."""
+        if self._estimate_key != self._key(key, scene) or not self.is_estimate_current:
+            return None
+        return self.catalogue.estimate
 
     @property
     def is_estimate_current(self) -> bool:
@@ -75,10 +78,7 @@ class Library:
             self._wants_list = False
             self.catalogue.refresh()
         self._ask_for_estimate()
-        known = len(self.catalogue.models), self.catalogue.missing
         changed = self.catalogue.pump()
-        if (len(self.catalogue.models), self.catalogue.missing) != known:
-            self.estimate_again()
         now = time.monotonic()
         has_downloads = any(one.is_active for one in self.catalogue.downloads.values())
         if changed or (has_downloads and now - self._drawn_at > REDRAW_S):
@@ -102,6 +102,11 @@ class Library:
             bpy.app.timers.unregister(_tick)
         self.catalogue.close()
         self.__init__()
+
+    def _key(self, key: Any, scene: bpy.types.Scene) -> tuple[Any, ...]:
+        """All that an estimate depends on: the scene's settings, the models that are here, the engine's packages."""
+        here = [model.id for model in self.catalogue.models.values() if model.downloaded]
+        return scene.session_uid, len(self.catalogue.models), here, self.catalogue.missing, *key
 
     def _ask_for_estimate(self) -> None:
         if self._is_estimate_due and time.monotonic() - self._estimate_since >= SETTLE_S:

@@ -1,4 +1,4 @@
-"""Which model a scene's settings mean, and what stands in the way of using it. Knows of bpy by its types only."""
+"""Which method and model a scene's settings mean, and what stands in the way of them. Knows bpy by its types only."""
 
 from __future__ import annotations
 
@@ -6,33 +6,58 @@ from typing import TYPE_CHECKING, Any
 
 from ..client.library import library
 from ..client.model_facts import Model
+from ..client.pick import Pick
 from ..client.session import session
 
 if TYPE_CHECKING:
+    import bpy
+
     from ..properties import THREER_PG_settings
 
-DEFAULTS = {"pairwise": "mast3r-512"}  # by method: what its settings without a model mean
+AUTO = "auto"
+DEFAULTS = {"pairwise": "mast3r-512", "streaming": "wint3r-512", "multiview": "vggt-1b"}  # where no model is chosen
 HELPERS = ("mast3r-retrieval",)  # work beside another model, not by themselves
 NEEDS_FULL = "This method needs the Full engine, which has PyTorch."
 FORBIDDEN = "Only models that allow commercial use may be used here, and this one does not."
 
 
 def needs_model(settings: THREER_PG_settings) -> bool:
+    """The method takes a network, and the user says which."""
     return settings.method in DEFAULTS
 
 
+def pick(settings: THREER_PG_settings) -> Pick | None:
+    """What the engine would choose for the method Auto, as far as it has said so for these settings."""
+    if settings.method != AUTO:
+        return None
+    found = library.estimate_of(estimate_key(settings), settings.id_data)
+    return Pick.from_message(found.get("choice")) if found is not None else None
+
+
+def method_in_use(settings: THREER_PG_settings) -> str:
+    """The method that a job would use; "" while the engine has not chosen."""
+    if settings.method != AUTO:
+        return settings.method
+    picked = pick(settings)
+    return picked.method if picked is not None else ""
+
+
 def model_id(settings: THREER_PG_settings) -> str:
-    """The model that a job would use; "" for methods without one."""
+    """The model that a job would use; "" for methods without one, and where the engine chooses."""
     default = DEFAULTS.get(settings.method, "")
     known = library.catalogue.models.get(settings.model)
-    if not settings.model or (known is not None and known.method != settings.method):
+    if settings.model and (known is None or known.method == settings.method) and default:
+        return settings.model
+    fallback = library.catalogue.models.get(default)
+    if fallback is None or fallback.allowed:
         return default
-    return settings.model
+    return next((model.id for model in choices(settings)), default)
 
 
 def choices(settings: THREER_PG_settings) -> list[Model]:
-    """Models that the method can use by themselves and that are allowed here."""
-    return [model for model in listed() if model.method == settings.method and model.id not in HELPERS]
+    """Models that the method can use by themselves and that are allowed here, those on this machine first."""
+    found = [model for model in listed() if model.method == settings.method and model.id not in HELPERS]
+    return sorted(found, key=lambda model: not model.downloaded)
 
 
 def listed() -> list[Model]:
@@ -57,6 +82,9 @@ def needs_full_engine() -> bool:
 
 def obstacle(settings: THREER_PG_settings) -> str:
     """Why a job with the method cannot start, as far as is known; "" when nothing stands in the way."""
+    picked = pick(settings)
+    if picked is not None and not picked.method:
+        return f"{picked.why} {picked.hint}".strip()
     if not needs_model(settings):
         return ""
     if needs_full_engine():
@@ -76,19 +104,43 @@ def obstacle(settings: THREER_PG_settings) -> str:
 
 
 def network_settings(settings: THREER_PG_settings) -> dict[str, Any]:
-    """What a request says of model, device and memory; {} for methods without a network."""
-    if not needs_model(settings):
+    """What a request says of model, device, memory and the method's own options; {} for the method Classic."""
+    if not needs_model(settings) and settings.method != AUTO:
         return {}
     device = f"cuda:{settings.card}" if settings.device == "cuda" and settings.card else settings.device
-    values: dict[str, Any] = {"model": model_id(settings), "device": device, "precision": settings.precision}
+    values: dict[str, Any] = {}
+    if needs_model(settings):
+        values = {"model": model_id(settings), "device": device, "precision": settings.precision}
+    else:  # only what differs: it is to count for Classic as little as possible
+        named = {"device": device, "precision": settings.precision}
+        values = {name: value for name, value in named.items() if value != "auto"}
     if settings.use_memory_limit:
         values["memory_gb"] = round(settings.memory_gb, 2)
     if settings.allow_smaller:
         values["allow_smaller"] = True
+    return values | _method_settings(settings)
+
+
+def _method_settings(settings: THREER_PG_settings) -> dict[str, Any]:
+    """Options that only one method has, where they differ from its own choice."""
+    values: dict[str, Any] = {}
+    if settings.method in ("streaming", AUTO) and settings.every > 1:
+        values["every"] = settings.every
+    if settings.method in ("multiview", AUTO):
+        if settings.chunk_size:
+            values["chunk_size"] = settings.chunk_size
+        if settings.refine:
+            values["refine"] = True
     return values
 
 
 def estimate_key(settings: THREER_PG_settings) -> tuple[Any, ...]:
     """Equal as long as an estimate holds; made at every drawing, so without a look at the disk."""
-    footage = settings.info_kind, settings.info_used, settings.info_width, settings.info_height
-    return *footage, settings.method, settings.dense, *network_settings(settings).items()
+    footage = settings.source, settings.info_kind, settings.info_used, settings.info_width, settings.info_height
+    lens = settings.focal_known != "NO"
+    return *footage, settings.method, settings.quality, settings.dense, lens, *network_settings(settings).items()
+
+
+def wish_estimate(scene: bpy.types.Scene) -> None:
+    """Have the engine asked what a job with the scene's settings would need, when they settle. Called while drawing."""
+    library.wish_estimate(estimate_key(scene.threer), scene)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import engine, main, method, models, options
+from . import engine, main, method, model_menu, models, options
 
-classes = (*main.classes, *options.classes, *method.classes, *models.classes, *engine.classes)
+classes = (*main.classes, *options.classes, *method.classes, *model_menu.classes, *models.classes, *engine.classes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from ..client.job import SILENCE_S
+from ..client.pick import Pick
 from ..client.session import session
 from . import engine, method, text
 
@@ -30,7 +31,7 @@ class THREER_PT_main(bpy.types.Panel):
         column.separator()
         column.use_property_split = True
         column.use_property_decorate = False
-        method.draw_method(column, settings)
+        method.draw_method(column, context.scene)
         column.row().prop(settings, "quality", expand=True)
         method.draw_estimate(layout, context.scene)
         layout.separator(factor=0.5)
@@ -102,8 +103,11 @@ def _draw_running(layout: bpy.types.UILayout) -> None:
     button = row.row()
     button.enabled = state.status != "cancelling"
     button.operator("threer.cancel", icon="X", text="Cancel")
+    if state.pick is not None:
+        method.draw_pick(layout, state.pick)
     if state.solved is not None:
         layout.label(text=f"{state.solved} of {state.total} cameras found", icon="CAMERA_DATA")
+    _draw_restarted(layout)
     if state.status == "running" and session.job.silent_s > SILENCE_S:
         silence = text.duration(session.job.silent_s)
         text.draw_wrapped(layout, f"No news from the engine for {silence}. It may still be working.", icon="TIME")
@@ -122,6 +126,11 @@ def _draw_row(layout: bpy.types.UILayout) -> None:
         row.operator("threer.forget_waiting", text="", icon="X", emboss=False)
     if session.is_running and bpy.ops.threer.reconstruct.poll():  # other footage is picked meanwhile
         layout.operator("threer.reconstruct", text="Reconstruct Next", icon="CON_CAMERASOLVER")
+
+
+def _draw_restarted(layout: bpy.types.UILayout) -> None:
+    if session.job.state.was_restarted:
+        text.draw_wrapped(layout, "The engine stopped unexpectedly and was started again.", icon="INFO")
 
 
 def _draw_waiting(layout: bpy.types.UILayout) -> None:
@@ -184,8 +193,12 @@ def _draw_done(box: bpy.types.UILayout) -> None:
     facts.scale_y = 0.8
     for line in _facts(summary):
         facts.label(text=line, icon="BLANK1")
+    picked = Pick.from_message(summary.get("choice"))
+    if picked is not None:
+        text.draw_wrapped(box, picked.why, icon="BLANK1")
     for warning in _warnings(summary):
         text.draw_wrapped(box, warning, icon="ERROR")
+    _draw_restarted(box)
     for note in session.notes:
         text.draw_wrapped(box, note, icon="INFO")
     if session.home.find_scene() is None:

@@ -8,6 +8,8 @@ import bpy
 
 from ..client.library import library
 from ..client.model_facts import Model
+from ..client.pick import Pick
+from ..client.session import session
 from ..operators import model_choice
 from .models import draw_download, draw_needs_full
 from .text import draw_wrapped, megabytes
@@ -16,11 +18,70 @@ if TYPE_CHECKING:
     from ..properties import THREER_PG_settings
 
 
-def draw_method(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
-    """The method, and for one with a network the model with what stands in its way."""
+def draw_method(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """The method: what the engine would choose, or the model of a network with what stands in its way."""
+    settings = scene.threer
     layout.prop(settings, "method")
-    if not model_choice.needs_model(settings):
+    if settings.method == model_choice.AUTO:
+        _draw_auto(layout, scene)
+    elif model_choice.needs_model(settings):
+        _draw_network(layout, settings)
+
+
+def _draw_auto(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """One line: what the engine would choose, and why."""
+    settings = scene.threer
+    if session.engine.state != "ready" or not settings.info_used or settings.info_error:
         return
+    model_choice.wish_estimate(scene)
+    picked = model_choice.pick(settings)
+    if picked is None:
+        _draw_no_pick(layout)
+    elif picked.method:
+        draw_pick(layout, picked)
+        if picked.suggested:
+            _draw_suggested(layout, picked)
+        _draw_options(layout, settings)
+    else:
+        column = layout.column()
+        column.alert = True
+        draw_wrapped(column, picked.why, icon="ERROR")
+        if picked.needs_engine:
+            layout.operator("threer.install_full", icon="IMPORT")
+        elif picked.suggested:
+            _draw_suggested(layout, picked)
+        else:
+            draw_wrapped(layout, picked.hint, icon="BLANK1")
+
+
+def draw_pick(layout: bpy.types.UILayout, picked: Pick) -> None:
+    """The line of a choice."""
+    draw_wrapped(layout, picked.why, icon="CHECKMARK")
+
+
+def _draw_no_pick(layout: bpy.types.UILayout) -> None:
+    failure = library.catalogue.estimate_failure
+    if not library.is_estimate_current:
+        layout.label(text="Looking which method fits...", icon="SORTTIME")
+    elif failure is not None:
+        draw_wrapped(layout, f"{failure.message} {failure.hint}".strip(), icon="INFO")
+
+
+def _draw_suggested(layout: bpy.types.UILayout, picked: Pick) -> None:
+    """The download that would help."""
+    library.wish_list()
+    model = library.catalogue.models.get(picked.suggested)
+    download = library.catalogue.downloads.get(picked.suggested)
+    if download is not None:
+        draw_download(layout, download)
+    elif model is not None:
+        size = f" ({megabytes(model.download_bytes)})" if model.download_bytes else ""
+        row = layout.operator("threer.download_model", text=f"Download {model.title}{size}...", icon="IMPORT")
+        row.model = model.id
+
+
+def _draw_network(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
+    """The model, and what stands in its way."""
     if model_choice.needs_full_engine():
         draw_needs_full(layout.box())
         return
@@ -38,6 +99,16 @@ def draw_method(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> Non
         draw_wrapped(layout, f"There is no model {id_} on this machine's list. Choose another one.", icon="ERROR")
     elif library.catalogue.status == "failed":
         draw_wrapped(layout, f"{library.catalogue.failure.message} See Models.", icon="ERROR")
+    _draw_options(layout, settings)
+
+
+def _draw_options(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
+    """What only the method in use can be told."""
+    method = model_choice.method_in_use(settings)
+    if method == "streaming":
+        layout.prop(settings, "every")
+    elif method == "multiview":
+        layout.prop(settings, "refine")
 
 
 def _draw_model(layout: bpy.types.UILayout, model: Model) -> None:
@@ -57,13 +128,17 @@ def _draw_model(layout: bpy.types.UILayout, model: Model) -> None:
 
 
 def draw_estimate(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
-    """What a job with the scene's settings will need."""
+    """What a job with the scene's settings will need, where a network is to do it or something is wrong."""
     settings = scene.threer
-    if not model_choice.needs_model(settings) or not settings.info_used or model_choice.obstacle(settings):
+    picked = model_choice.pick(settings)
+    if settings.method == model_choice.AUTO:
+        if picked is None or not picked.method:  # told with the method
+            return
+    elif not model_choice.needs_model(settings) or library.catalogue.status != "known":
         return
-    if library.catalogue.status != "known":
+    if not settings.info_used or model_choice.obstacle(settings):
         return
-    library.wish_estimate(model_choice.estimate_key(settings), scene)
+    model_choice.wish_estimate(scene)
     found = library.catalogue.estimate
     if not library.is_estimate_current or found is None:
         failure = library.catalogue.estimate_failure
@@ -73,7 +148,8 @@ def draw_estimate(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
             layout.label(text="Estimating what it needs...", icon="SORTTIME")
         return
     if found.get("fits", True):
-        draw_wrapped(layout, str(found.get("text", "")), icon="MEMORY")
+        if model_choice.method_in_use(settings) != "classic":
+            draw_wrapped(layout, str(found.get("text", "")), icon="MEMORY")
         return
     column = layout.column()
     column.alert = True
@@ -92,7 +168,7 @@ class THREER_PT_machine(bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return model_choice.needs_model(context.scene.threer)
+        return model_choice.method_in_use(context.scene.threer) in model_choice.DEFAULTS
 
     def draw(self, context: bpy.types.Context) -> None:
         settings = context.scene.threer
@@ -108,6 +184,8 @@ class THREER_PT_machine(bpy.types.Panel):
         if settings.use_memory_limit:
             column.prop(settings, "memory_gb")
         column.prop(settings, "allow_smaller")
+        if model_choice.method_in_use(settings) == "multiview":
+            column.prop(settings, "chunk_size")
 
 
 classes = (THREER_PT_machine,)

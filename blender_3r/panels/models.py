@@ -203,20 +203,6 @@ def draw_needs_full(layout: bpy.types.UILayout) -> None:
     column.operator("threer.install_full", icon="IMPORT")
 
 
-class THREER_MT_model(bpy.types.Menu):
-    """The models that the method can use"""
-
-    bl_label = "Model"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        settings = context.scene.threer
-        chosen = model_choice.model_id(settings)
-        for model in model_choice.choices(settings):
-            state = "" if model.downloaded else f"  ({_short_size(model)})"
-            icon = "LAYER_ACTIVE" if model.id == chosen else "CHECKMARK" if model.downloaded else "IMPORT"
-            self.layout.operator("threer.choose_model", text=f"{model.title}{state}", icon=icon).model = model.id
-
-
 class THREER_PT_models(bpy.types.Panel):
     bl_label = "Models"
     bl_space_type = "VIEW_3D"
@@ -234,4 +220,4 @@ class THREER_PT_models(bpy.types.Panel):
         draw_models(self.layout)
 
 
-classes = (THREER_MT_model, THREER_PT_models)
+classes = (THREER_PT_models,)
