@@ -9,7 +9,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "licences"
 FILES = {"CC BY-NC-SA 4.0": "cc-by-nc-sa-4.0.txt", "CC BY-NC 4.0": "cc-by-nc-4.0.txt"}  # by the name in the records
-PAGE_LINES = 28
+PAGE_LINES = 24
 
 
 @functools.cache

@@ -12,8 +12,6 @@ from . import model_choice
 from .engine import OFFLINE
 from .models import ModelOperator, finish, has_more_to_say, open_dialog
 
-LICENCE_WIDTH = 560
-
 
 class THREER_OT_download_model(ModelOperator, bpy.types.Operator):
     """Read and accept the licence, then download the model in the background"""
@@ -33,7 +31,7 @@ class THREER_OT_download_model(ModelOperator, bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if self.find() is None:
             return {"CANCELLED"}
-        return open_dialog(context.window_manager, self, LICENCE_WIDTH, "Licence of the Model", "Download")
+        return open_dialog(context.window_manager, self, licence.WIDTH_PX, "Licence of the Model", "Download")
 
     def draw(self, context: bpy.types.Context) -> None:
         model = library.catalogue.models.get(self.model)

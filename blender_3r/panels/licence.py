@@ -9,6 +9,8 @@ from ..client.library import library
 from ..client.model_facts import Model
 from .text import draw_wrapped, megabytes
 
+WIDTH_PX = 560  # of the dialog, at scale 1
+
 # What well-known licences come down to. The text itself is what counts, and it stands below.
 SUMMARIES = {
     "CC BY-NC-SA 4.0": (
@@ -33,20 +35,20 @@ def draw_licence(
     column = layout.column()
     column.label(text=model.title, icon="OUTLINER_DATA_CAMERA")
     draw_commercial(column, model)
-    draw_wrapped(column, f"Licence: {model.license}", icon="TEXT")
+    draw_wrapped(column, f"Licence: {model.license}", icon="TEXT", width_px=WIDTH_PX)
     for sentence in SUMMARIES.get(model.license, ()):
-        draw_wrapped(column, sentence, icon="BLANK1")
+        draw_wrapped(column, sentence, icon="BLANK1", width_px=WIDTH_PX)
     if model.notes:
-        draw_wrapped(column, model.notes, icon="BLANK1")
+        draw_wrapped(column, model.notes, icon="BLANK1", width_px=WIDTH_PX)
     pages = licences.pages(model.license)
     if pages:
         _draw_text(column, operator, pages)
     _draw_links(column, model, bool(pages))
     column.separator()
-    draw_wrapped(column, model.source, icon="IMPORT")
+    draw_wrapped(column, model.source, icon="IMPORT", width_px=WIDTH_PX)
     size = download_size(model)
     free = f" {megabytes(free_bytes)} are free there." if free_bytes is not None else ""
-    draw_wrapped(column, f"{size[0].upper()}{size[1:]} into {folder}.{free}", icon="DISK_DRIVE")
+    draw_wrapped(column, f"{size[0].upper()}{size[1:]} into {folder}.{free}", icon="DISK_DRIVE", width_px=WIDTH_PX)
     row = column.row()
     row.enabled = bool(pages) or not model.license_url or model.id in library.read
     row.prop(operator, "accept")
@@ -67,7 +69,8 @@ def _draw_text(layout: bpy.types.UILayout, operator: bpy.types.Operator, pages: 
 
 def _draw_links(layout: bpy.types.UILayout, model: Model, has_text: bool) -> None:
     if model.license_url and not has_text and model.id not in library.read:
-        draw_wrapped(layout, "The publisher has the text. It has to be opened before it can be accepted.", icon="INFO")
+        sentence = "The publisher has the text. It has to be opened before it can be accepted."
+        draw_wrapped(layout, sentence, icon="INFO", width_px=WIDTH_PX)
     row = layout.row()
     if model.license_url:
         text = "Publisher's Notice" if has_text else "Read the Licence"

@@ -12,11 +12,11 @@ ICON_PX = 22
 ELSEWHERE_PX = 480  # assumed width outside of a sidebar, at scale 1
 
 
-def draw_wrapped(layout: bpy.types.UILayout, sentence: str, icon: str = "NONE") -> None:
-    """A sentence over as many lines as the region's width asks for; icon before the first."""
+def draw_wrapped(layout: bpy.types.UILayout, sentence: str, icon: str = "NONE", width_px: int = ELSEWHERE_PX) -> None:
+    """A sentence over as many lines as the sidebar's width asks for, elsewhere width_px; icon before the first."""
     scale = bpy.context.preferences.system.ui_scale
     region = bpy.context.region
-    width = region.width if region is not None and region.type == "UI" else ELSEWHERE_PX * scale
+    width = region.width if region is not None and region.type == "UI" else width_px * scale
     column = layout.column(align=True)
     column.scale_y = 0.8
     taken = MARGINS_PX if icon == "NONE" else MARGINS_PX + ICON_PX

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import bpy
+import numpy as np
 
 TICK_S = 0.02
 MODULE = "bl_ext.user_default.blender_3r"
@@ -127,6 +128,25 @@ class Gui:
         yield from self.mouse("LEFTMOUSE", "RELEASE", *place)
         yield from self.pause(0.1)
 
+    def confirm_button(self) -> tuple[int, int, int, int] | None:
+        """Left, right, bottom, top of a dialog's confirming button, the largest area of its colour; None if nowhere."""
+        command = ["import", "-window", "root", "-depth", "8", "rgb:-"]
+        data = subprocess.run(command, check=True, capture_output=True).stdout
+        picture = np.frombuffer(data, np.uint8).reshape(self.window.height, self.window.width, 3)[::-1].astype(int)
+        color = np.round(np.array(bpy.context.preferences.themes[0].user_interface.wcol_regular.inner_sel[:3]) * 255)
+        hits = np.abs(picture - color).max(axis=2) <= 2
+        rows = np.flatnonzero(hits.sum(axis=1) > 150)
+        if not len(rows):
+            return None
+        columns = np.flatnonzero(hits[rows].sum(axis=0) > len(rows) // 2)
+        return int(columns[0]), int(columns[-1]), int(rows[0]), int(rows[-1])
+
+    def press_at(self, x: int, y: int) -> Steps:
+        yield from self.mouse("MOUSEMOVE", "NOTHING", x, y)
+        yield from self.mouse("LEFTMOUSE", "PRESS", x, y)
+        yield from self.mouse("LEFTMOUSE", "RELEASE", x, y)
+        yield from self.pause(0.2)
+
     def leave_panel(self) -> Steps:
         """The mouse into the 3D view, so that nothing is highlighted and no tool tip shows."""
         yield from self.mouse("MOUSEMOVE", "NOTHING", self.area.x + 300, self.area.y + 200)
@@ -233,11 +253,13 @@ def main() -> None:
     name, out, archive = sys.argv[sys.argv.index("--") + 1 :]
     here = Path(__file__).resolve().parent
     sys.path[:0] = [str(here), str(here.parent)]
+    import method_scenarios
     import scenarios
 
     bpy.context.preferences.view.show_splash = False  # it would swallow the first click
     gui = Gui(Path(out), archive)
-    player = Player(gui, getattr(scenarios, name)(gui))
+    scenario = getattr(scenarios, name, None) or getattr(method_scenarios, name)
+    player = Player(gui, scenario(gui))
     bpy.app.timers.register(player.tick, first_interval=0.5, persistent=True)
 
 

@@ -363,7 +363,7 @@ def models(gui):
     yield from gui.wait(lambda: catalogue.status == "known", "the list of models")
     yield from gui.pause(0.3)
     yield from gui.shot("models-no-pytorch")
-    fake_engine(gui, "zoo", 25.0)
+    fake_engine(gui, "zoo", 60.0)  # the mouse takes its time to find the buttons
     yield from gui.wait(lambda: catalogue.status == "known", "the list of models")
     yield from gui.pause(0.3)
     yield from gui.shot("models-missing")
@@ -371,18 +371,24 @@ def models(gui):
     yield from gui.click("threer.download_model")
     yield from gui.pause(0.5)
     subprocess.run(["import", "-window", "root", str(gui.out / "licence-window.png")], check=True)
+    yield from answer_licence(gui, accept=False)
     yield from gui.press("ESC")
     assert not catalogue.downloads, "nothing was accepted"
     gaps_since = time.monotonic()
-    bpy.ops.threer.download_model(model="mast3r-512", accept=True)
+    yield from gui.click("threer.download_model")
+    yield from gui.pause(0.5)
+    yield from answer_licence(gui, accept=True)
     yield from gui.wait(lambda: catalogue.downloads["mast3r-512"].fraction > 0.4, "progress")
     yield from gui.shot("models-downloading")
-    bpy.ops.threer.pause_download(model="mast3r-512")
+    yield from gui.click("threer.pause_download")
     yield from gui.wait(lambda: catalogue.downloads["mast3r-512"].status == "paused", "the pause")
     yield from gui.shot("models-paused")
+    done = catalogue.downloads["mast3r-512"].done
+    assert done > 0
     fake_engine(gui, "zoo", 5.0)
     catalogue.rest()
-    bpy.ops.threer.resume_download(model="mast3r-512")
+    yield from gui.click("threer.resume_download")
+    yield from gui.wait(lambda: progress(catalogue, "mast3r-512") > done, "the download to go on")
     yield from gui.wait(lambda: catalogue.models["mast3r-512"].downloaded, "the model", 120)
     gui.facts["longest_cpu_s"] = max(gap.cpu_s for gap in gui.gaps if gap.when > gaps_since)
     yield from gui.wait(lambda: catalogue.estimate is not None, "the estimate")
@@ -395,6 +401,24 @@ def models(gui):
     yield from gui.shot("models-tight")
     yield from models_list(gui, catalogue)
     assert gui.facts["longest_cpu_s"] < STALL_S
+
+
+def progress(catalogue, model):
+    """Bytes of it that are here."""
+    download = catalogue.downloads.get(model)
+    return download.done if download is not None else catalogue.models[model].download_bytes
+
+
+def answer_licence(gui, accept):
+    """Tick the box of the licence's dialog or not, and press its button."""
+    left, right, bottom, top = gui.confirm_button()
+    if accept:
+        yield from gui.press_at(left - (right - left), (bottom + top) // 2 + 31)  # the box stands above Cancel
+        subprocess.run(["import", "-window", "root", str(gui.out / "licence-accepted.png")], check=True)
+    yield from gui.press_at((left + right) // 2, (bottom + top) // 2)
+    yield from gui.pause(0.3)
+    if not accept:
+        subprocess.run(["import", "-window", "root", str(gui.out / "licence-refused.png")], check=True)
 
 
 def models_list(gui, catalogue):
