@@ -7,14 +7,22 @@ point at (W / 2, H / 2), in the network's picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
+from ...geometry.cameras import Cameras
 from ...geometry.focal import estimate_focal
+from ...geometry.resection import resect
 from ...geometry.similarity import fit_similarity
 from ..pairwise.alignment.pnp import PointPose, pose_from_points
+from ..views import unit_confidence
+from .predictions import Prediction
+
+if TYPE_CHECKING:
+    from .drivers import View
 
 # Of Fast3R.
 FOCAL_ROUNDS = 100
@@ -23,6 +31,7 @@ POSE_ROUNDS = 100
 TRIED_FOCALS, TRIED_RANGE = 100, (0.5, 3.0)  # geometric row, in units of the longer side
 ALIGN_PERCENTILE = 85.0
 LEAST_POINTS = 3
+RESECTED_POINTS = 2000  # of a view whose lens is known
 # Of MV-DUSt3R.
 DROPPED_PERCENT = 3.0
 
@@ -35,6 +44,40 @@ class ViewCameras(NamedTuple):
     world_from_camera: np.ndarray
     focals: np.ndarray
     found: np.ndarray
+
+    def as_prediction(
+        self, numbers: list[int], points: Sequence[np.ndarray], confidence: Sequence[np.ndarray], least: float
+    ) -> Prediction:
+        """Depth of points (H, W, 3) of each view in the common frame, seen by these cameras.
+
+        numbers: of the views among the source's pictures. confidence: (H, W), from 1 upwards; pixels are kept from
+        `least` up. A view without a pose gets none.
+        """
+        poses = np.where(self.found[:, None, None], self.world_from_camera, np.nan)
+        depth = [
+            ((cloud - pose[:3, 3]) @ pose[:3, 2]).astype(np.float32)
+            for cloud, pose in zip(points, self.world_from_camera, strict=True)
+        ]
+        middles = [(cloud.shape[1] / 2, cloud.shape[0] / 2) for cloud in points]
+        return Prediction(
+            numbers,
+            poses,
+            np.repeat(self.focals[:, None], 2, axis=1),
+            np.array(middles),
+            depth,
+            [unit_confidence(values) for values in confidence],
+            [values >= least for values in confidence],
+        )
+
+
+def cameras_of_focals(points: Sequence[np.ndarray], focals: Sequence[float]) -> ViewCameras:
+    """Each view's pose from its own points (H, W, 3) in the common frame, with its focal length in pixels."""
+    poses = [
+        pose_from_points(cloud, np.ones(cloud.shape[:2], bool), focal, rounds=POSE_ROUNDS)
+        for cloud, focal in zip(points, focals, strict=True)
+    ]
+    found = _gather(poses, float("nan"))
+    return found._replace(focals=np.asarray(focals, dtype=np.float64))
 
 
 def cameras_from_points(points: Sequence[np.ndarray], confidence: Sequence[np.ndarray]) -> ViewCameras:
@@ -127,3 +170,38 @@ def _gather(poses: Sequence[PointPose | None], focal: float) -> ViewCameras:
         np.array([focal if pose is None else pose.focal for pose in poses]),
         np.array([pose is not None for pose in poses]),
     )
+
+
+def cameras_with_lenses(
+    prediction: Prediction, views: Sequence[View], points: Sequence[np.ndarray] | None = None
+) -> Prediction:
+    """A prediction whose cameras have the lenses that are known: posed anew from their own points, which stay.
+
+    points: (H, W, 3) of each view in the pass's world; None = those of its depth. A view without enough points that
+    fit keeps the pose that was predicted.
+    """
+    poses, depth = prediction.world_from_camera.copy(), list(prediction.depth)
+    focals, centers = prediction.focals.copy(), prediction.principal_points.copy()
+    for k in np.flatnonzero(prediction.posed):
+        lens = views[k].lens
+        if lens is None:
+            continue
+        cloud = prediction.world_points(k) if points is None else points[k]
+        focals[k], centers[k] = views[k].picture.pinhole(lens)
+        usable = prediction.kept[k] & np.isfinite(cloud).all(axis=-1)
+        pose = _resected(cloud, usable, focals[k], centers[k])
+        if pose is not None:
+            poses[k] = pose
+            depth[k] = ((cloud - pose[:3, 3]) @ pose[:3, 2]).astype(np.float32)
+    return replace(prediction, world_from_camera=poses, focals=focals, principal_points=centers, depth=depth)
+
+
+def _resected(points: np.ndarray, usable: np.ndarray, focal: np.ndarray, center: np.ndarray) -> np.ndarray | None:
+    """The refined pose of the camera that sees points (H, W, 3) at the pixels of their grid, from some of them."""
+    chosen = np.flatnonzero(usable)
+    chosen = chosen[:: max(1, len(chosen) // RESECTED_POINTS)]
+    rows, columns = np.divmod(chosen, usable.shape[1])
+    camera = Cameras(np.full((1, 4, 4), np.nan), focal[:1], center[None], np.zeros((1, 4)), focal[1:] / focal[:1])
+    xy = np.stack([columns, rows], axis=-1).astype(np.float64)
+    found = resect(camera, 0, points.reshape(-1, 3)[chosen], xy)
+    return None if found is None else found.world_from_camera

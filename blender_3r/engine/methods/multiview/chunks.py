@@ -64,8 +64,9 @@ class Seam(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"views {self.first}-{self.last}: {100 * self.error:.2f} % of the depth, {self.agreeing:.0%} of the pixels "
-            f"agree, cameras {100 * self.camera_shift:.2f} % of the depth and {self.camera_turn_deg:.2f} degrees apart"
+            f"views {self.first}-{self.last} lie {100 * self.error:.2f} % of the depth apart, {self.agreeing:.0%} of "
+            f"their pixels agree, their cameras are {100 * self.camera_shift:.2f} % of the depth and "
+            f"{self.camera_turn_deg:.2f} degrees apart"
         )
 
 
@@ -118,27 +119,28 @@ class ChunkChain:
         self._last: Chunk | None = None
         self._scale = 1.0
 
-    def add(self, chunk: Chunk) -> Placed:
+    def add(self, chunk: Chunk, in_place: bool = False) -> Placed:
         """The next chunk in the joined world; earlier chunks stay where they are.
 
-        Raises ValueError for a chunk that shares no view with the one before.
+        in_place: the chunk is in that world already, and is only compared. Raises ValueError for a chunk that shares
+        no view with the one before.
         """
         if self._last is None:
             move, seam, poses = identity(), None, np.array(chunk.world_from_camera, dtype=np.float64)
         else:
-            move, seam, poses = self._join(self._last, chunk)
+            move, seam, poses = self._join(self._last, chunk, in_place)
         self._last = chunk._replace(world_from_camera=move.move_cameras(chunk.world_from_camera))
         self._scale = float(move.scale)
         return Placed(move, poses, seam)
 
-    def _join(self, before: Chunk, chunk: Chunk) -> tuple[Similarity, Seam, np.ndarray]:
+    def _join(self, before: Chunk, chunk: Chunk, in_place: bool) -> tuple[Similarity, Seam, np.ndarray]:
         here = {view: k for k, view in enumerate(chunk.views)}
         shared = [(k, here[view]) for k, view in enumerate(before.views) if view in here]
         if not shared:
             raise ValueError("a chunk shares no view with the one before")
         old, new = (list(side) for side in zip(*shared, strict=True))
         pairs = _Pairs(before, chunk, old, new, self._scale)
-        move = pairs.fit(self._rng)
+        move = identity() if in_place else pairs.fit(self._rng)
         poses = move.move_cameras(chunk.world_from_camera)
         seam = pairs.judge(move, before.world_from_camera[old], poses[new], [before.views[k] for k in old])
         for rank, (k_old, k_new) in enumerate(shared):

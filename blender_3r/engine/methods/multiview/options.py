@@ -16,7 +16,7 @@ TRACKS = {"draft": (1, 256), "normal": (2, 512), "fine": (4, 1024)}  # views of 
 @dataclass(frozen=True)
 class Options(NetworkOptions):
     """image_size: long side in pixels. chunk_size: views in one pass, overlap: views that two chunks share. head: which
-    of two heads depth comes from. min_confidence: of points that are kept, 0..1. poses, depth: what is known, for
+    of two heads depth comes from. min_confidence: of points that are kept, 0..1. poses, depth_maps: what is known, for
     models that take it into account. refine: adjust cameras to points followed through the views.
     """
 
@@ -26,7 +26,7 @@ class Options(NetworkOptions):
     head: str = "auto"
     min_confidence: float | None = None
     poses: str | None = None
-    depth: str | None = None
+    depth_maps: str | None = None
     refine: bool = False
 
     def overlap_of(self, size: int) -> int:
