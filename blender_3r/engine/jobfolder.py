@@ -11,6 +11,9 @@ in one is executed, and a link in one that leads out of it is not followed.
                  support.npy     (h, w) uint8 in how many views, this one included, the depth agrees    (not always)
                  sky.npy         (h, w) bool what was taken for sky                                     (not always)
     sparse/points.npy (n, 3) float32   color.npy (n, 3) uint8   error.npy (n,) float32 px   views.npy (n,) int32 count
+    surface/vertices.npy (n, 3) float32 world   faces.npy (m, 3) int32, counter-clockwise seen from the cameras
+            normals.npy  (n, 3) float32 unit    color.npy (n, 3) uint8 sRGB
+    surface.json  how the surface was made
     gaussians/000012/position.npy  (h, w, 3) float32 world   of models that give a Gaussian for every pixel
                      color.npy     (h, w, 3) uint8 sRGB
                      opacity.npy   (h, w) float32 in 0..1
@@ -41,6 +44,7 @@ from .reconstruction import Reconstruction
 VIEW_ARRAYS = ("depth", "confidence", "color")
 VIEW_EXTRAS = ("support", "sky")
 SPARSE_ARRAYS = ("points", "color", "error", "views")
+SURFACE_ARRAYS = ("vertices", "faces", "normals", "color")
 GAUSSIAN_ARRAYS = ("position", "color", "opacity", "scale", "rotation")
 
 
@@ -180,6 +184,15 @@ class JobFolder:
         folder = self.path / "sparse"
         return self._read_set(folder, SPARSE_ARRAYS) if folder.is_dir() else None
 
+    def write_surface(self, arrays: dict[str, np.ndarray]) -> None:
+        """Put the fused surface (SURFACE_ARRAYS) in place at once."""
+        self._write_set(self.path / "surface", arrays, SURFACE_ARRAYS)
+
+    def read_surface(self) -> dict[str, np.ndarray] | None:
+        """The fused surface (SURFACE_ARRAYS), memory-mapped, or None."""
+        folder = self.path / "surface"
+        return self._read_set(folder, SURFACE_ARRAYS) if folder.is_dir() else None
+
     def write_gaussians(self, index: int, arrays: dict[str, np.ndarray]) -> None:
         """Put the Gaussians of a view (GAUSSIAN_ARRAYS) in place at once."""
         self._write_set(self.path / "gaussians" / f"{index:06d}", arrays, GAUSSIAN_ARRAYS)
@@ -205,10 +218,10 @@ class JobFolder:
     def clear_results(self) -> None:
         """Remove what an earlier, different request left."""
         with _disk_errors(self.path):
-            for name in ("views", "sparse", "gaussians"):
+            for name in ("views", "sparse", "surface", "gaussians"):
                 if self._inside(self.path / name).is_dir():
                     shutil.rmtree(self.path / name)
-            for name in ("cameras.json", "state.json", "tracks.npz"):
+            for name in ("cameras.json", "state.json", "surface.json", "tracks.npz"):
                 (self.path / name).unlink(missing_ok=True)
             (self.path / "views").mkdir(exist_ok=True)
 

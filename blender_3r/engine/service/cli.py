@@ -215,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("job", metavar="JOB", help="the job folder")
     info.add_argument("--json", action="store_true", help="as JSON")
     _add_export(commands)
+    _add_surface(commands)
     _add_models(commands)
     check = _add(commands, "check", _check, "test the engine's installation")
     check.add_argument("folder", nargs="?", help="where jobs are to be written (default: the temporary folder)")
@@ -327,6 +328,12 @@ def _add_export(commands: Any) -> None:
     )
     listed = "\n".join(f"  {name:11} {format_.text}" for name, format_ in sorted(FORMATS.items()))
     parser.epilog = f"formats:\n{listed}\n\n{EXIT_HELP}"
+
+
+def _add_surface(commands: Any) -> None:
+    from .surface_options import add_options, run_command
+
+    add_options(_add(commands, "surface", run_command, "fuse a job's depth maps into one surface"))
 
 
 def _add_models(commands: Any) -> None:

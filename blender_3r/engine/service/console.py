@@ -5,21 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TextIO
 
 from ..errors import EXIT_CANCELLED
 from .output import redirected_to
-from .runner import run_job
+from .runner import Report, run_job
 from .summary import short_time
 
 SIGNAL_CHECK_S = 0.2  # Windows delivers signals only between waits
 
 
 def run_on_console(request: dict[str, Any], folder: Path, restart: bool = False, debug: bool = False) -> dict[str, Any]:
-    """Run a job, progress on standard error, and return its summary. Raises what run_job raises.
+    """Run a job, progress on standard error, and return its summary. Raises what run_job raises."""
+    return on_console(lambda report, stop: run_job(request, folder, report, stop, restart), folder, debug)
+
+
+def on_console(
+    work: Callable[[Report, Callable[[], bool]], dict[str, Any]], folder: Path, debug: bool = False
+) -> dict[str, Any]:
+    """work(report, is_cancelled) in a job folder, progress on standard error; returns what it returns.
 
     The first Ctrl-C (or SIGTERM) asks the job to stop, the second ends the process. Unless debug, what libraries
     print goes to the job's log.txt.
@@ -36,7 +43,7 @@ def run_on_console(request: dict[str, Any], folder: Path, restart: bool = False,
 
         # In a thread: signals reach the main one even while a library computes for long.
         with ThreadPoolExecutor(1, "job") as pool:
-            job = pool.submit(run_job, request, folder, report, lambda: bool(stop), restart)
+            job = pool.submit(work, report, lambda: bool(stop))
             try:
                 while not job.done():
                     wait([job], timeout=SIGNAL_CHECK_S)

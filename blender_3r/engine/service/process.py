@@ -71,7 +71,7 @@ class Service:
         if kind == "cancel":
             if job_id is None or job_id == self._job_id:
                 self._cancel.set()
-        elif kind in ("reconstruct", "download"):
+        elif kind in ("reconstruct", "surface", "download"):
             self._start(message)
         elif kind == "methods":
             self._answer(job_id, self._send_methods)
@@ -139,6 +139,10 @@ class Service:
             folder = message.get("job")
             if not isinstance(folder, str) or not folder:
                 raise EngineError("usage", "The request names no job folder.")
+            if message["type"] == "surface":
+                from .surface import run_surface
+
+                return "done", {"summary": run_surface(folder, message.get("settings"), report, self._cancel.is_set)}
             from .runner import run_job  # imports OpenCV: not before the handshake
 
             return "done", {"summary": run_job(message.get("request"), folder, report, self._cancel.is_set)}

@@ -27,7 +27,7 @@ from .summary import make_summary
 
 REPORT_EVERY_S = 0.1
 STATE_EVERY_S = 1.0
-_RESULTS = ("cameras.json", "state.json", "tracks.npz", "views", "sparse", "gaussians")
+_RESULTS = ("cameras.json", "state.json", "tracks.npz", "views", "sparse", "surface", "gaussians")
 
 
 class Report(Protocol):

@@ -22,6 +22,7 @@ from .volume import BYTES_PER_BLOCK, Volume, blocks_of
 TRUNCATION = 4.0  # voxels on either side of a surface in which distances count
 FARTHEST = 8.0  # times the typical depth: what is farther has pixels larger than several voxels, and shakes
 FINEST = 0.25  # pixels a voxel may cover at least
+MAPS_SHARE = 0.25  # of the memory, for maps that are kept between passes
 FEWEST_FACES = 50  # of a connected part, whatever the share
 BYTES_PER_SURFACE_BLOCK = 3 * BYTES_PER_BLOCK  # field, weights, and the mesh that comes out of it
 
@@ -52,7 +53,7 @@ def fuse(
 
 
 class _Fusion:
-    """One run. Maps are read anew for every pass: memory grows with the surface, not with the shot."""
+    """One run. Of long shots not all maps are kept: memory grows with the surface, not with the shot."""
 
     def __init__(
         self,
@@ -65,19 +66,21 @@ class _Fusion:
         self.notes: list[str] = []
         self.indices = self._usable_views()
         self.depth, self.footprint = self._typical()
+        self.limit = self._memory_limit()
+        self._kept: dict[int, ViewMap] = {}
+        self._room = self.limit * MAPS_SHARE
 
     def run(self) -> Surface:
         voxel, near = self._choose_voxel()
         blocks = np.unique(np.concatenate(near))
         self.context.log(f"surface: voxels of {voxel:.4g}, {len(blocks)} blocks, {len(self.indices)} views")
         volume = Volume(blocks, voxel, TRUNCATION * voxel)
-        for (_, view), keys in zip(self._maps("Fusing depth", 0.1, 0.7), near, strict=True):
+        for view, keys in zip(self._maps("Fusing depth", 0.25, 0.7), near, strict=True):
             volume.integrate(view, keys, self.context.check_cancelled)
         mesh = self._cut_out(volume)
         mesh = self._simplify(mesh)
         normals = vertex_normals(mesh)
-        views = (view for _, view in self._maps("Colouring", 0.85, 0.98))
-        mesh = paint(mesh, normals, views, max(2 * TRUNCATION * voxel, 0.02 * self.depth))
+        mesh = paint(mesh, normals, self._maps("Colouring", 0.85, 0.98), max(2 * TRUNCATION * voxel, 0.02 * self.depth))
         return Surface(mesh, normals, voxel, len(self.indices), self.notes)
 
     # -- what there is
@@ -117,17 +120,24 @@ class _Fusion:
             raise EngineError("input", "No depth is certain enough for a surface.", "Lower the minimum confidence.")
         return float(np.median(depths)), float(np.median(footprints))
 
-    def _maps(self, stage: str, start: float, end: float) -> Iterator[tuple[int, ViewMap]]:
+    def _maps(self, stage: str, start: float, end: float) -> Iterator[ViewMap]:
         """The views' maps, one at a time, as a stage between two fractions of the whole."""
         for done, index in enumerate(self.indices):
             self.context.check_cancelled()
             share = start + (end - start) * done / len(self.indices)
             self.report(Progress(stage, done, len(self.indices), share))
-            arrays = self.context.job.read_view(index)
-            yield (
-                index,
-                read_view(self.result.views[index], arrays, self.settings.min_confidence, FARTHEST * self.depth),
-            )
+            yield self._map(index)
+
+    def _map(self, index: int) -> ViewMap:
+        """Read once as far as there is room."""
+        if index in self._kept:
+            return self._kept[index]
+        arrays = self.context.job.read_view(index)
+        view = read_view(self.result.views[index], arrays, self.settings.min_confidence, FARTHEST * self.depth)
+        if view.size_bytes <= self._room:
+            self._room -= view.size_bytes
+            self._kept[index] = view
+        return view
 
     # -- voxels and memory
 
@@ -140,7 +150,7 @@ class _Fusion:
                 f"Voxels of {voxel:.3g} are finer than the depth maps, whose pixels are {self.footprint:.3g} apart.",
                 f"Use voxels of {FINEST * self.footprint:.3g} or larger.",
             )
-        limit = self._memory_limit()
+        limit = self.limit * (1 - MAPS_SHARE)
         while True:
             near, needed = self._allocate(voxel, limit)
             if needed <= limit:
@@ -167,7 +177,7 @@ class _Fusion:
         """Every view's blocks, and bytes that all of them take; cut short as soon as that is too much."""
         near: list[np.ndarray] = []
         blocks = np.empty(0, np.int64)
-        for _, view in self._maps("Looking at depth", 0.0, 0.1):
+        for view in self._maps("Looking at depth", 0.0, 0.25):
             points = view.points[view.known]
             if len(points) and np.abs(points).max() > LARGEST * voxel:
                 return [], float("inf") if self.settings.voxel is None else 16 * limit

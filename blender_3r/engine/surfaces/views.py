@@ -32,6 +32,11 @@ class ViewMap:
     color: np.ndarray
 
     @property
+    def size_bytes(self) -> int:
+        """Memory that the map takes."""
+        return sum(a.nbytes for a in (self.depth, self.points, self.normals, self.weight, self.color))
+
+    @property
     def centre(self) -> np.ndarray:
         """(3,) float32."""
         return -self.camera_from_world[:3, :3].T @ self.camera_from_world[:3, 3]
@@ -74,7 +79,10 @@ def read_view(view: View, arrays: dict[str, np.ndarray], min_confidence: float, 
     depth = np.array(arrays["depth"], dtype=np.float32)
     confidence = np.array(arrays["confidence"], dtype=np.float32)
     height, width = depth.shape
+    sky = arrays.get("sky")
     usable = np.isfinite(depth) & (depth > 0) & (depth <= farthest) & (confidence >= min_confidence)
+    if sky is not None:
+        usable &= ~np.asarray(sky)
     lens = view.intrinsics.scaled_to(width, height)
     rows, columns = np.mgrid[:height, :width].astype(np.float32) + np.float32(0.5)
     rays = lens.rays(np.stack([columns, rows], axis=-1)).astype(np.float32)
