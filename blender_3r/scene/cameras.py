@@ -32,6 +32,14 @@ class BlenderLens:
     aspect_y: float
 
 
+@dataclass(frozen=True)
+class Keys:
+    """Where keys go: scene frames, ascending, and which of them are not solved but interpolated."""
+
+    frames: Sequence[int]
+    interpolated: Sequence[bool]
+
+
 def pixel_aspect(ratio: float) -> tuple[float, float]:
     """The render's pixel aspect (x, y), both at least 1, for fx / fy = ratio."""
     if abs(ratio - 1.0) < 1e-7:
@@ -72,27 +80,29 @@ def continuous_quaternions(matrices: Sequence[Matrix]) -> np.ndarray:
 def write_animated_camera(camera: bpy.types.Object, views: Sequence[View], frames: Sequence[int], tripod: bool) -> None:
     """Put location, rotation and lens of the solved views on camera as keys at the given scene frames, LINEAR.
 
-    frames: ascending. A frame that is not solved gets no key, so time never shifts. tripod: the place is fixed.
-    What does not change (one focal, one principal point) is a plain value without keys.
+    frames: ascending. A frame that is not solved gets no key, so time never shifts; keys of interpolated views are
+    breakdowns, which look different in every animation editor. tripod: the place is fixed. What does not change (one
+    focal, one principal point) is a plain value without keys.
     """
+    keys = Keys(frames, [view.interpolated for view in views])
     matrices = [blender_matrix(view.world_from_camera) for view in views]
     places = np.array([matrix.translation for matrix in matrices])
     rotations = continuous_quaternions(matrices)
     camera.rotation_mode = "QUATERNION"
     camera.scale = (1.0, 1.0, 1.0)
-    _set_values(camera, "location", frames, places, varies=not tripod)
-    _set_values(camera, "rotation_quaternion", frames, rotations, varies=True)
+    _set_values(camera, "location", keys, places, varies=not tripod)
+    _set_values(camera, "rotation_quaternion", keys, rotations, varies=True)
 
     ratio = shot_ratio(views)
     lenses = [blender_lens(view.intrinsics, ratio) for view in views]
     focals = np.array([lens.lens for lens in lenses])
     data = camera.data
     _set_sensor(data)
-    _set_values(data, "lens", frames, focals, varies=np.ptp(focals) > 1e-6 * focals.mean())
+    _set_values(data, "lens", keys, focals, varies=np.ptp(focals) > 1e-6 * focals.mean())
     longer = max(views[0].intrinsics.width, views[0].intrinsics.height)
     for name in ("shift_x", "shift_y"):
         shifts = np.array([getattr(lens, name) for lens in lenses])
-        _set_values(data, name, frames, shifts, varies=np.ptp(shifts) * longer > _SAME_SHIFT_PX)
+        _set_values(data, name, keys, shifts, varies=np.ptp(shifts) * longer > _SAME_SHIFT_PX)
     _write_facts(data, views[len(views) // 2].intrinsics)
 
 
@@ -135,9 +145,7 @@ def _write_facts(data: bpy.types.Camera, intrinsics: Intrinsics) -> None:
         data[f"threer_{name}"] = getattr(intrinsics, name)
 
 
-def _set_values(
-    block: bpy.types.ID, path: str, frames: Sequence[int], values: np.ndarray, varies: bool | np.bool_
-) -> None:
+def _set_values(block: bpy.types.ID, path: str, keys: Keys, values: np.ndarray, varies: bool | np.bool_) -> None:
     """values (n,) or (n, k) of a property: keys if it varies, else the median as its plain value."""
     rows = values.reshape(len(values), -1)
     plain = rows[0] if varies else np.median(rows, axis=0)
@@ -153,13 +161,16 @@ def _set_values(
         if old is not None:
             curves.remove(old)
         if varies:
-            _write_keys(curves.new(path, index=index), frames, rows[:, index])
+            _write_keys(curves.new(path, index=index), keys, rows[:, index])
 
 
-def _write_keys(curve: bpy.types.FCurve, frames: Sequence[int], values: np.ndarray) -> None:
-    linear = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
-    keys = curve.keyframe_points
-    keys.add(len(values))
-    keys.foreach_set("co", np.column_stack([frames, values]).astype(np.float32).ravel())
-    keys.foreach_set("interpolation", [linear] * len(values))
+def _write_keys(curve: bpy.types.FCurve, keys: Keys, values: np.ndarray) -> None:
+    enums = bpy.types.Keyframe.bl_rna.properties
+    linear = enums["interpolation"].enum_items["LINEAR"].value
+    solved, between = (enums["type"].enum_items[name].value for name in ("KEYFRAME", "BREAKDOWN"))
+    points = curve.keyframe_points
+    points.add(len(values))
+    points.foreach_set("co", np.column_stack([keys.frames, values]).astype(np.float32).ravel())
+    points.foreach_set("interpolation", [linear] * len(values))
+    points.foreach_set("type", [between if guessed else solved for guessed in keys.interpolated])
     curve.update()

@@ -7,12 +7,17 @@
 
 Importing again finds all of it by its tags and updates it in place. What belongs to the user stays: names, the
 collections an object was moved to, sliders, and the root's transform once it was touched.
+
+What takes long is made aside first, in slices that a timer can spread over time; then all of it takes its place at
+once. So a scene is as before or complete, never half.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import bpy
 import numpy as np
@@ -20,11 +25,14 @@ from mathutils import Matrix
 
 from ..engine.errors import EngineError
 from . import tags
+from .aside import Aside, Vanished
 from .cameras import set_depth_range, write_animated_camera, write_photo_camera
 from .jobdata import JobData, read_job
-from .plate import attach_footage, attach_photo, match_scene, photo_paths, scene_frames
+from .plate import attach_footage, attach_photo, match_scene, scene_frames
 from .point_nodes import add_point_display
-from .points import write_points
+from .points import Points
+
+Result = TypeVar("Result")
 
 _PLACEMENT = "threer_placement"
 
@@ -32,11 +40,13 @@ _PLACEMENT = "threer_placement"
 @dataclass(frozen=True)
 class ImportOptions:
     """point_budget: at most so many points, 0 for none. plate: footage behind the cameras. match_scene: the scene
-    takes size, frame rate, frame range and plain colours of the footage, and its camera."""
+    takes size, frame rate, frame range and plain colours of the footage, and its camera. is_partial: the job still
+    runs, so nothing is removed because it is missing."""
 
     point_budget: int = 1_000_000
     plate: bool = True
     match_scene: bool = True
+    is_partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,9 @@ class ImportResult:
         cameras = "an animated camera" if self.root["threer_kind"] == "video" else f"{len(self.cameras)} cameras"
         count = len(self.points.data.vertices) if self.points else 0
         verb = "Updated" if self.updated else "Imported"
-        return f"{verb} {self.collection.name}: {cameras}, {count:,} points."
+        interpolated = self.root["threer_interpolated"]
+        between = f", {interpolated} frames interpolated" if interpolated else ""
+        return f"{verb} {self.collection.name}: {cameras}{between}, {count:,} points."
 
 
 def import_job(
@@ -71,12 +83,38 @@ def import_job(
 
 def build_job(scene: bpy.types.Scene, data: JobData, options: ImportOptions = ImportOptions()) -> ImportResult:
     """The datablocks of a job that was read before (read_job may run in a thread, this may not)."""
-    there = _job_objects(scene, data.folder)
-    if any(item.mode != "OBJECT" for item in there.values()):
-        raise EngineError("usage", f"{data.name} is being edited.", "Leave Edit Mode and import again.")
-    with tags.nothing_left_on_error():
-        tags.remove_unused(data.folder)
-        return _Builder(scene, data, options, there).build()
+    return finish(build_job_in_slices(scene, data, options))
+
+
+def build_job_in_slices(
+    scene: bpy.types.Scene, data: JobData, options: ImportOptions = ImportOptions()
+) -> Generator[None, None, ImportResult]:
+    """build_job in steps of some milliseconds. Until the last one nothing is to be seen of it.
+
+    Closed at any step, it leaves nothing. Close it before an undo and before a file is loaded; whatever else happens
+    between two steps does no harm. Raises as build_job.
+    """
+    while True:
+        _refuse_while_edited(tags.objects_of(scene, data.folder))
+        try:
+            with Aside() as aside:
+                yield from aside.make(scene, data, options.plate)
+                with tags.nothing_left_on_error():
+                    there = tags.objects_of(scene, data.folder)
+                    _refuse_while_edited(there)
+                    tags.remove_unused(data.folder)
+                    return _Builder(scene, data, options, there, aside).build()
+        except Vanished:
+            continue
+
+
+def finish(steps: Generator[None, None, Result]) -> Result:
+    """What the steps return, without a pause between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def push_undo(message: str) -> None:
@@ -86,13 +124,32 @@ def push_undo(message: str) -> None:
         bpy.ops.ed.undo_push(message=message)
 
 
-def _job_objects(scene: bpy.types.Scene, job: str) -> dict[tuple[str, str], bpy.types.Object]:
-    """The job's objects in scene by (role, view); of duplicates the first."""
-    found: dict[tuple[str, str], bpy.types.Object] = {}
-    for item in scene.objects:
-        if item.get(tags.JOB) == job and item.library is None:
-            found.setdefault((item.get(tags.ROLE, ""), item.get(tags.VIEW, "")), item)
-    return found
+def write_facts(root: bpy.types.Object, data: JobData) -> None:
+    """What is known of a job as custom properties of its root."""
+    result = data.reconstruction
+    failed = [check.text for check in result.checks if not check.passed]
+    for name, value in {
+        "method": result.method,
+        "engine_version": data.engine_version,
+        "kind": result.kind,
+        "motion": result.motion,
+        "lens": result.lens,
+        "metric": result.metric,
+        "focal_is_certain": result.focal_is_certain,
+        "error_px": -1.0 if result.reproj_error_px is None else float(result.reproj_error_px),
+        "solved": len(result.solved),
+        "interpolated": sum(view.interpolated for view in data.solved_views),
+        "total": len(result.views),
+        "source": result.source,
+        "failed_checks": "\n".join(failed),
+    }.items():
+        root[f"threer_{name}"] = value
+
+
+def _refuse_while_edited(there: dict[tuple[str, str], bpy.types.Object]) -> None:
+    edited = next((item.name for item in there.values() if item.mode != "OBJECT"), None)
+    if edited is not None:
+        raise EngineError("usage", f"{edited} is being edited.", "Leave Edit Mode and import again.")
 
 
 class _Builder:
@@ -104,8 +161,9 @@ class _Builder:
         data: JobData,
         options: ImportOptions,
         there: dict[tuple[str, str], bpy.types.Object],
+        aside: Aside,
     ) -> None:
-        self.scene, self.data, self.options, self.there = scene, data, options, there
+        self.scene, self.data, self.options, self.there, self.aside = scene, data, options, there, aside
         self.warnings: list[str] = []
         self.kept: set[tuple[str, str]] = set()
 
@@ -114,7 +172,8 @@ class _Builder:
         self.collection = self._collection("job", self.data.name, self.scene.collection)
         self.root = self._object("root", "", self.data.name, None, self.collection)
         self._place_root(fresh=not updated)
-        self._write_facts()
+        self.root.pop(tags.RUN, None)
+        write_facts(self.root, self.data)
         cameras = self._video_camera() if self.data.is_video else self._photo_cameras()
         points = self._points()
         self._remove_stale()
@@ -140,25 +199,6 @@ class _Builder:
             root[_PLACEMENT] = placement.reshape(-1).tolist()
             root.empty_display_size = 0.5 / float(np.linalg.norm(placement[:3, 0]))
 
-    def _write_facts(self) -> None:
-        result = self.data.reconstruction
-        failed = [check.text for check in result.checks if not check.passed]
-        for name, value in {
-            "method": result.method,
-            "engine_version": self.data.engine_version,
-            "kind": result.kind,
-            "motion": result.motion,
-            "lens": result.lens,
-            "metric": result.metric,
-            "focal_is_certain": result.focal_is_certain,
-            "error_px": -1.0 if result.reproj_error_px is None else float(result.reproj_error_px),
-            "solved": len(result.solved),
-            "total": len(result.views),
-            "source": result.source,
-            "failed_checks": "\n".join(failed),
-        }.items():
-            self.root[f"threer_{name}"] = value
-
     def _video_camera(self) -> list[bpy.types.Object]:
         collection = self._collection("cameras", f"{self.data.name} Cameras", self.collection)
         camera = self._camera("", f"{self.data.name} Camera", collection)
@@ -166,53 +206,53 @@ class _Builder:
         tripod = self.data.reconstruction.motion == "tripod"
         write_animated_camera(camera, order, scene_frames(self.data, order), tripod)
         if self.options.plate:
-            self._warn(attach_footage(camera, self.data))
+            self._warn(attach_footage(camera, self.data, self.aside.clip))
         return [camera]
 
     def _photo_cameras(self) -> list[bpy.types.Object]:
         collection = self._collection("cameras", f"{self.data.name} Cameras", self.collection)
-        views, source = self.data.solved_views, self.data.source
-        paths = photo_paths(views, source)
         cameras = []
-        for view, path in zip(views, paths, strict=True):
+        for view, path in zip(self.data.solved_views, self.aside.paths, strict=True):
             camera = self._camera(view.file, os.path.splitext(os.path.basename(view.file))[0], collection)
-            write_photo_camera(camera, view)
-            if self.options.plate and path is not None:
-                attach_photo(camera, view, path, source)
+            if camera != self.aside.cameras.get(view.file):  # else it is as it should be
+                write_photo_camera(camera, view)
+                if path is not None:
+                    attach_photo(camera, view, path, self.data.source)
             cameras.append(camera)
-        missing = paths.count(None)
+        missing = self.aside.paths.count(None)
         if self.options.plate and missing:
-            self._warn(f"{missing} of {len(paths)} pictures are not there, so their cameras have no background.")
+            self._warn(f"{missing} of {len(cameras)} pictures are not there, so their cameras have no background.")
         return cameras
 
     def _camera(self, view: str, name: str, collection: bpy.types.Collection) -> bpy.types.Object:
         camera = self.there.get(("camera", view))
         if camera is None:
-            lens = bpy.data.cameras.new(name)
+            made = self.aside.cameras.get(view)
+            lens = made.data if made else bpy.data.cameras.new(name)
+            lens.name = name
             tags.set_tag(lens, self.data.folder, "lens", view)
             if self.data.depth is not None:
                 share = 0.1 if self.data.is_video else 0.03
                 set_depth_range(lens, self.data.depth, self.root.matrix_basis.median_scale, share)
-            camera = self._object("camera", view, name, lens, collection)
+            camera = self._object("camera", view, name, lens, collection, made)
         self._hang_on_root(camera)
         self.kept.add(("camera", view))
         return camera
 
     def _points(self) -> bpy.types.Object | None:
-        cloud = self.data.cloud
-        if cloud is None and self.options.point_budget <= 0:
-            self.kept.add(("points", ""))
-            return self.there.get(("points", ""))
-        if cloud is None or len(cloud) == 0:
+        made = self.aside.points
+        if made is None:
+            if self.options.is_partial or (self.data.cloud is None and self.options.point_budget <= 0):
+                self.kept.add(("points", ""))
+                return self.there.get(("points", ""))
             return None
         points = self.there.get(("points", ""))
+        tags.set_tag(made, self.data.folder, "cloud")
         if points is None:
-            name = f"{self.data.name} Points"
-            mesh = bpy.data.meshes.new(name)
-            tags.set_tag(mesh, self.data.folder, "cloud")
-            collection = self._collection("points", name, self.collection)
-            points = self._object("points", "", name, mesh, collection)
-        write_points(points.data, cloud)
+            made.name = name = f"{self.data.name} Points"
+            points = self._object("points", "", name, made, self._collection("points", name, self.collection))
+        else:
+            _take_place(points.data, made)
         add_point_display(points)
         self._hang_on_root(points)
         self.kept.add(("points", ""))
@@ -222,7 +262,8 @@ class _Builder:
         """Cameras of views that are no longer solved, points that are no longer there."""
         ours = {key: item for key, item in self.there.items() if key[0] in ("camera", "points")}
         stale = [item for key, item in ours.items() if key not in self.kept]
-        bpy.data.batch_remove(stale)
+        if not self.options.is_partial:
+            bpy.data.batch_remove(stale)
         tags.remove_unused(self.data.folder)
 
     # -- find or make
@@ -236,11 +277,18 @@ class _Builder:
         return found
 
     def _object(
-        self, role: str, view: str, name: str, content: bpy.types.ID | None, collection: bpy.types.Collection
+        self,
+        role: str,
+        view: str,
+        name: str,
+        content: bpy.types.ID | None,
+        collection: bpy.types.Collection,
+        made: bpy.types.Object | None = None,
     ) -> bpy.types.Object:
         found = self.there.get((role, view))
         if found is None:
-            found = bpy.data.objects.new(name, content)
+            found = made or bpy.data.objects.new(name, content)
+            found.name = name
             tags.set_tag(found, self.data.folder, role, view)
             collection.objects.link(found)
         return found
@@ -253,3 +301,11 @@ class _Builder:
     def _warn(self, sentence: str) -> None:
         if sentence:
             self.warnings.append(sentence)
+
+
+def _take_place(old: Points, new: Points) -> None:
+    """Let everybody who uses old use new, under its name; old goes."""
+    name, new.use_fake_user = old.name, old.use_fake_user
+    old.user_remap(new)
+    bpy.data.batch_remove([old])
+    new.name = name

@@ -32,21 +32,30 @@ def scene_frames(data: JobData, views: Sequence[View]) -> list[int]:
     return [view.frame + shift for view in views]
 
 
-def attach_footage(camera: bpy.types.Object, data: JobData) -> str:
+def open_clip(data: JobData) -> bpy.types.MovieClip | None:
+    """A new clip of the shot, for attach_footage; None where there is one, or no file. Takes longest of all here."""
+    there = data.source is not None and Path(data.source.files[0]).is_file()
+    if not there or tags.find(bpy.data.movieclips, data.folder, "plate") is not None:
+        return None
+    return bpy.data.movieclips.load(data.source.files[0])
+
+
+def attach_footage(camera: bpy.types.Object, data: JobData, opened: bpy.types.MovieClip | None = None) -> str:
     """Show the shot's movie or sequence behind camera, in sync. Returns a sentence if that is not possible, else "".
 
     The clip's tracking camera gets the solved lens; with distortion (and one focal) the plate is shown undistorted,
-    since Blender's camera is a pinhole.
+    since Blender's camera is a pinhole. opened: what open_clip gave.
     """
     if data.source is None or not Path(data.source.files[0]).is_file():
         where = data.source.files[0] if data.source else data.reconstruction.source or "of this job"
         return f"The footage {where} is not there, so the camera has no background picture."
     path = data.source.files[0]
-    clip = _load_clip(path, data)
+    clip = _own_clip(path, data, opened)
     if clip is None:
         return f"Blender cannot read {path}, so the camera has no background picture."
-    clip.frame_start = 1 if is_movie(data) else (data.source.numbers or (1,))[0]
-    clip.frame_offset = 0
+    first = 1 if is_movie(data) else (data.source.numbers or (1,))[0]
+    if (clip.frame_start, clip.frame_offset) != (first, 0):  # Blender reads the file again at every assignment
+        clip.frame_start, clip.frame_offset = first, 0
     views = data.solved_views
     middle = views[len(views) // 2].intrinsics
     write_clip_lens(clip, middle)
@@ -65,11 +74,11 @@ def attach_footage(camera: bpy.types.Object, data: JobData) -> str:
     return ""
 
 
-def _load_clip(path: str, data: JobData) -> bpy.types.MovieClip | None:
+def _own_clip(path: str, data: JobData, opened: bpy.types.MovieClip | None) -> bpy.types.MovieClip | None:
     """The job's own clip of that file, made if it is not there; None if Blender cannot read it."""
     clip = tags.find(bpy.data.movieclips, data.folder, "plate")
     if clip is None:
-        clip = bpy.data.movieclips.load(path)
+        clip = opened or bpy.data.movieclips.load(path)
         clip.name = f"{data.name} Plate"
         tags.set_tag(clip, data.folder, "plate")
     elif bpy.path.abspath(clip.filepath) != path:
@@ -92,11 +101,15 @@ def write_clip_lens(clip: bpy.types.MovieClip, intrinsics: Intrinsics) -> None:
     camera.brown_p1, camera.brown_p2 = intrinsics.p2, -intrinsics.p1
 
 
-def attach_photo(camera: bpy.types.Object, view: View, path: str, source: Source) -> None:
-    """Show the view's own picture (or the rig's movie at its frame) behind camera, upright."""
+def attach_photo(camera: bpy.types.Object, view: View, path: str, source: Source) -> bpy.types.Image | None:
+    """Show the view's own picture (or the rig's movie at its frame) behind camera, upright.
+
+    Returns the picture if it was not in the file before.
+    """
     images = [item for item in camera.data.background_images if item.image is not None]
     if any(bpy.path.abspath(item.image.filepath) == path for item in images):
-        return
+        return None
+    count = len(bpy.data.images)
     image = bpy.data.images.load(path, check_existing=True)
     background = _new_background(camera.data, view.intrinsics.fx / view.intrinsics.fy)
     background.source = "IMAGE"
@@ -106,6 +119,7 @@ def attach_photo(camera: bpy.types.Object, view: View, path: str, source: Source
         user.frame_start, user.frame_duration, user.frame_offset = 1, 1, source.rig_frame
     else:
         _turn_upright(background, orientation(path), view.intrinsics)
+    return image if len(bpy.data.images) > count else None
 
 
 def photo_paths(views: Sequence[View], source: Source | None) -> list[str | None]:

@@ -13,7 +13,7 @@ from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.reconstruction import Check, Reconstruction
 from blender_3r.engine.source import Source
 from blender_3r.operators import import_job as operator_module
-from blender_3r.scene import job as job_module
+from blender_3r.scene import aside as aside_module
 from blender_3r.scene import tags
 from blender_3r.scene.job import ImportOptions, build_job, import_job, push_undo
 from blender_3r.scene.jobdata import read_job
@@ -268,9 +268,10 @@ def test_an_error_while_building_leaves_nothing(tmp_path, empty_file, monkeypatc
     before = datablocks()
 
     def out_of_memory(mesh, cloud):
+        yield
         raise MemoryError
 
-    monkeypatch.setattr(job_module, "write_points", out_of_memory)
+    monkeypatch.setattr(aside_module, "write_points_in_slices", out_of_memory)
     with pytest.raises(MemoryError):
         import_job(empty_file, tmp_path)
     assert datablocks() == before

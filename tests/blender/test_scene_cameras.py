@@ -147,3 +147,24 @@ def test_look_through_refuses_a_camera_without_a_solved_lens(empty_file):
     camera = bpy.data.objects.new("mine", bpy.data.cameras.new("mine"))
     with pytest.raises(ValueError, match="mine"):
         look_through(empty_file, camera)
+
+
+def test_interpolated_frames_are_breakdowns(tmp_path, empty_file):
+    views = jobs.walk(6, jobs.lens(fx=60.0))
+    for index in (1, 4):
+        views[index].interpolated = True
+    job = jobs.make_job(tmp_path, Reconstruction(views))
+    result = import_job(empty_file, tmp_path)
+    camera = result.cameras[0]
+    curves = compat.fcurves_of(camera, "")
+    assert len(curves) == 7
+    for curve in curves:
+        types = [key.type for key in curve.keyframe_points]
+        assert types == ["KEYFRAME", "BREAKDOWN", "KEYFRAME", "KEYFRAME", "BREAKDOWN", "KEYFRAME"]
+    assert result.root["threer_interpolated"] == 2
+    assert "an animated camera, 2 frames interpolated, 0 points" in result.text
+    views[1].interpolated = views[4].interpolated = False
+    job.write_cameras(Reconstruction(views))
+    again = import_job(empty_file, tmp_path)
+    assert {key.type for curve in compat.fcurves_of(camera, "") for key in curve.keyframe_points} == {"KEYFRAME"}
+    assert "interpolated" not in again.text

@@ -1,0 +1,106 @@
+"""What takes long of an import, made before its time and in slices: points, the clip, cameras of photos.
+
+Datablocks without users: nothing shows them, no file keeps them, and the scene is as it was until all of them take
+their places at once. Between two slices anything may happen to a file; what is aside may be gone then (Purge Unused
+Data), but is never half in a scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self, TypeVar
+
+import bpy
+
+from . import tags
+from .cameras import write_photo_camera
+from .jobdata import JobData
+from .plate import attach_photo, open_clip, photo_paths
+from .points import Points, write_points_in_slices
+
+Block = TypeVar("Block", bound=bpy.types.ID)
+
+
+class Vanished(Exception):
+    """Somebody removed what was being made: begin again."""
+
+
+class Aside:
+    """Datablocks made aside. As a context: those without a user are removed at the end, all of them after an error.
+
+    points: as they are to be. clip: of the footage, None where there is one. cameras: by view, of photos that have
+    none yet. paths: of the solved photos, None where the file is not there.
+    """
+
+    def __init__(self) -> None:
+        self.points: Points | None = None
+        self.clip: bpy.types.MovieClip | None = None
+        self.cameras: dict[str, bpy.types.Object] = {}
+        self.paths: list[str | None] = []
+        self._blocks: list[bpy.types.ID] = []
+
+    def make(self, scene: bpy.types.Scene, data: JobData, plate: bool) -> Iterator[None]:
+        """In steps of some milliseconds. Nothing gets a tag yet: the same job may be imported meanwhile.
+
+        plate: footage is to be seen behind the cameras. Raises Vanished.
+        """
+        for _ in self._steps(tags.objects_of(scene, data.folder), data, plate):
+            yield
+            if any(not _is_alive(block) for block in self._blocks):
+                raise Vanished
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        alive = filter(_is_alive, self._blocks)
+        bpy.data.batch_remove([block for block in alive if kind is not None or block.users == 0])
+
+    def _steps(self, there: dict[tuple[str, str], bpy.types.Object], data: JobData, plate: bool) -> Iterator[None]:
+        if data.cloud is not None and len(data.cloud):
+            yield from self._make_points(there.get(("points", "")), data)
+        if not data.is_video:
+            yield from self._make_photo_cameras(there, data, plate)
+        elif plate:
+            self.clip = open_clip(data)
+            if self.clip is not None:
+                self._add(self.clip)
+            yield
+
+    def _make_points(self, shown: bpy.types.Object | None, data: JobData) -> Iterator[None]:
+        """As a copy of what is shown, so that the user's materials and properties stay."""
+        self.points = self._add(shown.data.copy() if shown else bpy.data.meshes.new(f"{data.name} Points"))
+        tags.clear(self.points)
+        yield from write_points_in_slices(self.points, data.cloud)
+        yield
+
+    def _make_photo_cameras(
+        self, there: dict[tuple[str, str], bpy.types.Object], data: JobData, plate: bool
+    ) -> Iterator[None]:
+        views = data.solved_views
+        self.paths = photo_paths(views, data.source) if plate else [None] * len(views)
+        for view, path in zip(views, self.paths, strict=True):
+            yield
+            if ("camera", view.file) not in there:
+                lens = self._add(bpy.data.cameras.new(view.file))
+                camera = self.cameras[view.file] = self._add(bpy.data.objects.new(view.file, lens))
+                write_photo_camera(camera, view)
+                image = attach_photo(camera, view, path, data.source) if path is not None else None
+                if image is not None:
+                    self._add(image)
+        yield
+
+    def _add(self, block: Block) -> Block:
+        self._blocks.append(block)
+        return block
+
+
+def _is_alive(block: bpy.types.ID) -> bool:
+    """Blender makes the Python object of a removed datablock useless."""
+    try:
+        return block.session_uid >= 0
+    except ReferenceError:
+        return False

@@ -1,0 +1,84 @@
+"""What a running job has so far, in the scene: cameras and points that grow.
+
+Growing must not fill the list of undo steps, and Blender stands a change without a step of its own only as long as no
+datablock comes, goes or is exchanged: undo takes over what did not change between two steps as it is, with pointers to
+whatever is not in them (4.2 to 5.2 crash). So the first time is an import, with an undo step, and after that the same
+datablocks get new content. What the artist undoes or deletes meanwhile stays away until the job is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator
+from typing import NamedTuple
+
+import bpy
+
+from . import tags
+from .cameras import write_animated_camera, write_photo_camera
+from .job import ImportOptions, build_job_in_slices, write_facts
+from .jobdata import JobData
+from .plate import scene_frames
+from .points import write_points
+
+GROWING_POINTS = 500_000  # at most so many are written at once, in some 15 ms
+
+
+class Grown(NamedTuple):
+    """is_there: False when the artist has taken the job out of the scene. is_new: datablocks came, so that an undo
+    step has to follow at once."""
+
+    is_there: bool
+    is_new: bool
+
+
+class Growth:
+    """One run of a job in a scene. run: tells it from other runs of the same job."""
+
+    def __init__(self, run: str, options: ImportOptions) -> None:
+        self._run, self._options = run, dataclasses.replace(options, is_partial=True)
+        self._has_begun = self._has_points = False
+        self._photos: set[str] = set()  # whose cameras came with this run
+
+    def build_in_slices(self, scene: bpy.types.Scene, data: JobData) -> Generator[None, None, Grown]:
+        """Bring data in, in steps as build_job_in_slices, which also says what it raises."""
+        there = tags.objects_of(scene, data.folder)
+        root = there.get(("root", ""))
+        if self._has_begun and (root is None or root.get(tags.RUN) != self._run):
+            return Grown(is_there=False, is_new=False)
+        if not self._has_begun or self._needs_datablocks(data):
+            yield from self._import(scene, data)
+            return Grown(is_there=True, is_new=True)
+        before = tags.census()
+        if not any(item.mode != "OBJECT" for item in there.values()):
+            self._renew(there, data)
+            write_facts(root, data)
+        return Grown(is_there=True, is_new=tags.census() != before)  # a zoom that is found late needs an action
+
+    def _needs_datablocks(self, data: JobData) -> bool:
+        """New cameras wait until they are as many as those that are there: each time costs an undo step."""
+        has_first_points = data.cloud is not None and len(data.cloud) > 0 and not self._has_points
+        return has_first_points or (not data.is_video and len(data.solved_views) >= 2 * len(self._photos))
+
+    def _import(self, scene: bpy.types.Scene, data: JobData) -> Generator[None, None, None]:
+        options = self._options
+        if self._has_begun:  # the scene is the artist's by now
+            options = dataclasses.replace(options, match_scene=False)
+        result = yield from build_job_in_slices(scene, data, options)
+        result.root[tags.RUN] = self._run
+        self._has_begun, self._has_points = True, data.cloud is not None and len(data.cloud) > 0
+        self._photos = set() if data.is_video else {view.file for view in data.solved_views}
+
+    def _renew(self, there: dict[tuple[str, str], bpy.types.Object], data: JobData) -> None:
+        """New content for what this run brought in, and no pointer from one datablock to another."""
+        camera = there.get(("camera", ""))
+        if data.is_video and camera is not None:
+            order = sorted(data.solved_views, key=lambda view: view.frame)
+            tripod = data.reconstruction.motion == "tripod"
+            write_animated_camera(camera, order, scene_frames(data, order), tripod)
+        for view in data.solved_views:
+            if view.file in self._photos and ("camera", view.file) in there:
+                write_photo_camera(there["camera", view.file], view)
+        points = there.get(("points", ""))
+        if self._has_points and points is not None and data.cloud is not None and len(data.cloud):
+            write_points(points.data, data.cloud)
