@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import environment, locks
+from . import environment, files, locks
 from .tools import VERSION_PROBE, Toolbox
 from .work import Failed, Work
 
@@ -180,7 +181,7 @@ def check_rights(engine_folder: Path) -> Finding:
 def _why_not_writable(folder: Path) -> str:
     trial = folder / ".write-test"
     try:
-        if not folder.stat().st_mode & stat.S_IWUSR:
+        if sys.platform != "win32" and not folder.stat().st_mode & stat.S_IWUSR:  # there it means nothing of folders
             return "it is write-protected"
         trial.write_bytes(b"")
         trial.unlink()
@@ -232,6 +233,7 @@ def damaged_packages(
 
     show: called with each package and the share of them that was read. Reads every file once.
     """
+    site = files.whole(site) if site is not None else None
     present = installed_packages(site)
     broken: dict[str, str] = {}
     for name, version in wanted.items():
@@ -261,7 +263,7 @@ def _damage(site: Path, folder: Path) -> str:
     if not rows:
         return "the list of its files is empty"
     for path, digest, size in rows:
-        file = site / path
+        file = Path(os.path.normpath(site / path))
         if not file.is_file():
             if not path.endswith(".pyc"):
                 return f"{path} is missing"

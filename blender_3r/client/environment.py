@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import locks
+from . import files, locks
 
 PACKAGE = Path(__file__).resolve().parent.parent
 ENGINE = PACKAGE / "engine"
@@ -144,13 +144,13 @@ def write_marker(environment: Path, marker: dict[str, object]) -> None:
     """Replace the marker at once: it is never half there. Raises OSError."""
     temporary = environment / f"{MARKER}.new"
     temporary.write_text(json.dumps(marker), encoding="utf-8")
-    temporary.replace(environment / MARKER)
+    files.patiently(lambda: temporary.replace(environment / MARKER))
 
 
 def folder_bytes(folder: Path) -> int:
     """What a folder takes on disk: a file with several names counts once. Slow: not for the main thread."""
     sizes: dict[tuple[int, int], int] = {}
-    for entry in _files(folder):
+    for entry in _files(files.whole(folder)):
         try:
             facts = os.stat(entry.path, follow_symlinks=False)
         except OSError:  # deleted meanwhile
@@ -185,7 +185,9 @@ def base_pythons(executable: str, prefix: str, blender: str) -> list[Path]:
     found: list[Path] = []
     names = ["python.exe"] if sys.platform == "win32" else [f"python{version}" for version in PYTHONS] + ["python3"]
     candidates = [Path(executable)] if executable else []
-    candidates += [Path(prefix) / ("" if sys.platform == "win32" else "bin") / name for name in names]
+    candidates += [Path(prefix) / "bin" / name for name in names]
+    if sys.platform == "win32":  # where Python's own installer puts it; Blender has it in bin, too
+        candidates += [Path(prefix) / name for name in names]
     for name in names:
         on_path = shutil.which(name)
         if on_path:

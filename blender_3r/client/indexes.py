@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 PLAIN = {  # pip's option to uv's variables: the one that is set, and others that say the same in the user's words
     "index-url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
@@ -75,6 +77,22 @@ def uv_settings(pip: Mapping[str, str], environment: Mapping[str, str], uv_files
     if "UV_EXTRA_INDEX_URL" in settings and "UV_INDEX_STRATEGY" not in environment and "index-strategy" not in own:
         settings["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # pip's own way; the hashes keep strangers' files out
     return settings
+
+
+def plain_hosts(pip: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
+    """Hosts of the user's package indexes that are asked without encryption, over a network. It is the user's choice;
+    without one, pip and uv ask theirs over https.
+    """
+    uv = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
+    told = [pip.get("index-url", ""), pip.get("extra-index-url", ""), *(environment.get(name, "") for name in uv)]
+    found = re.findall(
+        r"(?:^|[\s=])(http://\S+)", "\n".join(told), re.IGNORECASE
+    )  # uv's may have a name before: firm=http
+    return sorted({host for address in found if (host := urlsplit(address).hostname) and not _is_local(host)})
+
+
+def _is_local(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def uv_config_files() -> list[Path]:

@@ -6,11 +6,15 @@ import contextlib
 import os
 import shutil
 import stat
+import sys
 from pathlib import Path
 
-from . import doctor, environment, locks
+from . import doctor, environment, files, locks
 from .tools import PROBE, VERSION_PROBE, Toolbox
 from .work import Failed, InstallState, Work
+
+# Windows takes names of 259 letters; "\\Lib\\site-packages\\" is 19 of them, and PyTorch's modules have up to 100.
+LONGEST_PLACE = 259 - 19 - 100
 
 __all__ = ["InstallState", "Installer", "Remover", "Repair"]
 
@@ -55,7 +59,7 @@ class Installer(Work):
         python = toolbox.fetch_python() or base
         self.step("Making the environment", 0.14)
         self._has_begun = True
-        _remove(self._environment)
+        files.remove(self._environment)
         toolbox.make_environment(self._environment, python)
         version = self._version()
         self.step("Asking for packages", 0.2)
@@ -82,6 +86,11 @@ class Installer(Work):
         ours = (folder / "pyvenv.cfg").is_file() or (folder / environment.MARKER).is_file()
         if folder.is_dir() and not ours and any(folder.iterdir()):
             raise Failed(f"{folder} holds other files.", "Choose another engine folder in the preferences.")
+        if sys.platform == "win32" and len(str(folder.absolute())) > LONGEST_PLACE:
+            raise Failed(
+                f"The name of the engine folder is too long for Windows: {folder.parent}.",
+                "Choose a folder with a short name in the preferences, for example C:\\blender_3r.",
+            )
         free = shutil.disk_usage(folder.parent).free
         if free < self._profile.needed_bytes:
             needed = f"{self._profile.needed_bytes / 1e9:.1f} GB"
@@ -202,9 +211,9 @@ class Remover(Work):
         freed = 0
         for number, folder in enumerate(folders):
             self.step(f"Removing {folder.name}", number / len(folders))
-            (folder / environment.MARKER).unlink(missing_ok=True)  # half removed is not installed
+            files.remove(folder / environment.MARKER)  # half removed is not installed
             freed += environment.folder_bytes(folder)
-            _remove(folder)
+            files.remove(folder)
         return f"The engine is removed; {freed / 1e6:.0f} MB are free again."
 
     def _leave(self) -> None:
@@ -213,11 +222,3 @@ class Remover(Work):
             (self._folder / "installing.lock").unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # other files are in it
                 self._folder.rmdir()
-
-
-def _remove(place: Path) -> None:
-    """Raises OSError when it cannot be removed."""
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
-    elif os.path.lexists(place):
-        place.unlink()

@@ -160,6 +160,8 @@ class Toolbox:
         pip = indexes.parse_pip_config(text)
         self._settings = indexes.uv_settings(pip, os.environ, indexes.uv_config_files())
         self._work.note(f"of pip's configuration, uv is told: {', '.join(sorted(self._settings)) or 'nothing'}")
+        if hosts := indexes.plain_hosts(pip, os.environ):
+            self._work.note(f"of the indexes in your configuration, asked without encryption: {', '.join(hosts)}")
 
     def _fetch_uv(self) -> bool:
         lock = locks.uv_lock_path()

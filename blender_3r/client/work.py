@@ -6,6 +6,7 @@ A thread drives one child process after the other; the panel reads `state`, whic
 from __future__ import annotations
 
 import contextlib
+import locale
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import environment
+from . import environment, files
 from .job import Failure
 from .process import clean_environment, kill_tree, read_tail, start_detached
 
@@ -122,12 +123,16 @@ class Work:
             return replace(self.state, status="cancelled")
         except (Failed, OSError) as error:
             if isinstance(error, OSError):
-                reason = (
-                    f"The engine cannot be written to {error.filename or self._folder} ({error.strerror or error})."
-                )
-                error = Failed(reason, "Free space there or choose another engine folder in the preferences.")
+                error = self._explain(error)
             self._undo()
             return self._fail(error)
+
+    def _explain(self, error: OSError) -> Failed:
+        place = error.filename or self._folder
+        if files.is_held(error):
+            return Failed(f"{place} is in use.", "End the jobs in other Blender windows, then try again.")
+        reason = f"The engine cannot be written to {place} ({error.strerror or error})."
+        return Failed(reason, "Free space there or choose another engine folder in the preferences.")
 
     def _fail(self, error: Failed) -> InstallState:
         self.note(f"{error.message} {error.hint}")
@@ -168,7 +173,7 @@ class Work:
         lines = []
         with process.stdout as stream:
             for raw in stream:
-                line = raw.decode("utf-8", errors="replace").rstrip()
+                line = decode(raw).rstrip()
                 lines.append(line)
                 if not is_secret:
                     self.note(line)
@@ -191,6 +196,14 @@ class Work:
     def note(self, line: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # a full disk shows where it matters
             self._log_file.write(line + "\n")
+
+
+def decode(raw: bytes) -> str:
+    """A line of a program's output: uv writes UTF-8 everywhere, Python on Windows in the system's own encoding."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode(locale.getencoding(), errors="replace")
 
 
 def reason_of(lines: Sequence[str]) -> str:

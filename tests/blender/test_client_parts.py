@@ -62,6 +62,15 @@ def test_what_uv_was_told_itself_goes_before(tmp_path):
     assert not {"UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"} & set(told)
 
 
+def test_indexes_without_encryption_are_named_without_their_passwords():
+    pip = {"index-url": "http://user:word@firm.example:8080/simple", "extra-index-url": "https://a/simple\nhttp://b/s"}
+    assert indexes.plain_hosts(pip, {}) == ["b", "firm.example"]
+    assert indexes.plain_hosts({}, {"UV_INDEX": "firm=http://c/simple https://d"}) == ["c"]
+    here = {"index-url": "http://127.0.0.1:9/simple", "extra-index-url": "http://localhost/s http://[::1]/s"}
+    assert indexes.plain_hosts(here, {"UV_INDEX_URL": "file:///opt/simple"}) == []
+    assert indexes.plain_hosts(indexes.parse_pip_config(PIP), {}) == []
+
+
 def test_progress_from_uvs_words():
     downloads = Downloads({"numpy": 10_000_000, "pycolmap": 30_000_000, "small": 1000}, ("numpy", "pycolmap", "small"))
     assert downloads.step == "Asking for packages"

@@ -130,6 +130,7 @@ def test_a_proxy(index, wheels, tmp_path, monkeypatch):
     assert outcome.status == "done", outcome.failure
     assert "uv cannot be used" not in log
     assert any(path.startswith("http://index.invalid/files/pillow") for path in index.asked)
+    assert "asked without encryption: index.invalid" in log
 
 
 def test_a_file_with_another_hash_is_refused(index, wheels, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """The engine's environment made for real, from the package index; broken in every way that users meet, and mended.
 
-The profile Full takes gigabytes where no processor-only build of PyTorch is at hand, so it is made only when asked for:
-BLENDER_3R_TEST_FULL=1.
+The profile Full takes gigabytes where no build of PyTorch is at hand, so it is made only where pip is configured to look
+into a folder that has one. BLENDER_3R_TEST_FULL=1 has it downloaded, 0 leaves it out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from blender_3r.client import environment, locks
+from blender_3r.client import environment, indexes, locks
 from blender_3r.client.doctor import BAD, WARNING, Checkup, Finding, site_packages
 from blender_3r.client.installer import Installer, Remover, Repair
 from blender_3r.client.work import InstallState, Work
@@ -236,8 +236,19 @@ def test_from_a_folder_of_wheels(tmp_path, monkeypatch):
     assert "folder of wheels" in outcome.failure.hint
 
 
+def is_torch_at_hand() -> bool:
+    """Whether a folder of pip's configuration has the build of PyTorch that the profile wants."""
+    if not locks.lock_path("full").is_file():
+        return False
+    version = locks.read_lock(locks.lock_path("full")).unlocked.get("torch")
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    folders = indexes.parse_pip_config(listed.stdout).get("find-links", "").split()
+    return any(list(Path(folder.removeprefix("file://")).glob(f"torch-{version}*.whl")) for folder in folders)
+
+
 @pytest.mark.skipif(
-    os.environ.get("BLENDER_3R_TEST_FULL") != "1", reason="downloads PyTorch: set BLENDER_3R_TEST_FULL=1 to run it"
+    os.environ.get("BLENDER_3R_TEST_FULL", "1" if is_torch_at_hand() else "0") != "1",
+    reason="would download PyTorch: set BLENDER_3R_TEST_FULL=1 to run it",
 )
 def test_the_full_profile(tmp_path):
     states = finish(Installer(PYTHONS, tmp_path, "full"))
