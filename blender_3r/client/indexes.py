@@ -85,9 +85,7 @@ def plain_hosts(pip: Mapping[str, str], environment: Mapping[str, str]) -> list[
     """
     uv = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
     told = [pip.get("index-url", ""), pip.get("extra-index-url", ""), *(environment.get(name, "") for name in uv)]
-    found = re.findall(
-        r"(?:^|[\s=])(http://\S+)", "\n".join(told), re.IGNORECASE
-    )  # uv's may have a name before: firm=http
+    found = re.findall(r"(?:^|[\s=])(http://\S+)", "\n".join(told), re.IGNORECASE)  # uv knows name=http://...
     return sorted({host for address in found if (host := urlsplit(address).hostname) and not _is_local(host)})
 
 

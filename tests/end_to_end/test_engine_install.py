@@ -1,7 +1,7 @@
 """The engine's environment made for real, from the package index; broken in every way that users meet, and mended.
 
-The profile Full takes gigabytes where no build of PyTorch is at hand, so it is made only where pip is configured to look
-into a folder that has one. BLENDER_3R_TEST_FULL=1 has it downloaded, 0 leaves it out.
+The profile Full takes gigabytes where no build of PyTorch is at hand, so it is made only where pip is configured to
+look into a folder that has one. BLENDER_3R_TEST_FULL=1 has it downloaded, 0 leaves it out.
 """
 
 from __future__ import annotations
