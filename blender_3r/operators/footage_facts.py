@@ -118,7 +118,7 @@ def _describe_images(source: Source, read_size: Callable[[str], tuple[int, int]]
     else:
         footage.text = f"{_plural(len(files), 'photo')}, {shown}"
         if len(files) == 1:
-            footage.warnings.append("One image shows no depth: it takes a network, or photos from several places.")
+            footage.warnings.append("One image shows no depth by itself.")
     if len(set(sizes)) > 1:
         footage.text += " and others"
         if source.kind == "sequence":
@@ -129,7 +129,7 @@ def _describe_images(source: Source, read_size: Callable[[str], tuple[int, int]]
 
 def _warn_of_few(footage: Footage) -> None:
     if footage.count == 1:
-        footage.warnings.append("A single frame shows no depth: it takes a network, or a longer shot.")
+        footage.warnings.append("A single frame shows no depth by itself.")
     elif footage.count < FEW_FRAMES:
         footage.warnings.append(f"Only {footage.count} frames: the camera must move enough between them.")
 

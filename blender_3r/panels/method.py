@@ -75,9 +75,8 @@ def _draw_suggested(layout: bpy.types.UILayout, picked: Pick) -> None:
     if download is not None:
         draw_download(layout, download)
     elif model is not None:
-        size = f" ({megabytes(model.download_bytes)})" if model.download_bytes else ""
-        row = layout.operator("threer.download_model", text=f"Download {model.title}{size}...", icon="IMPORT")
-        row.model = model.id
+        text = f"Download {model.title}..."
+        layout.operator("threer.download_model", text=text, icon="IMPORT").model = model.id
 
 
 def _draw_network(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:

@@ -77,4 +77,4 @@ def test_exit_codes(job, tmp_path):
     assert still.stderr.strip().endswith(".")
     still = engine(*one)
     assert still.returncode == 5, "one frame takes a network, which this engine has not"
-    assert "only a network can tell" in still.stderr
+    assert "Only a network can tell" in still.stderr

@@ -58,26 +58,42 @@ CASES = [
     ("photos", 900, ALL, {"device": "cuda"}, "classic", "", "Classic: 900 photos"),
     ("rig", 12, ALL, {}, "classic", "", "Classic: 12 cameras"),
     # long footage: a network on a graphics card only
-    ("movie", 1000, ALL, {"device": "cuda"}, "streaming", "wint3r-512", "more than Classic was measured with."),
-    ("movie", 1000, ("spann3r-224",), {"device": "mps"}, "streaming", "spann3r-224", "Streaming, Spann3R 224: 1000"),
+    ("movie", 1000, ALL, {"device": "cuda"}, "streaming", "wint3r-512", "are more than Classic was measured with."),
+    (
+        "movie",
+        1000,
+        ("spann3r-224",),
+        {"device": "mps"},
+        "streaming",
+        "spann3r-224",
+        "with Spann3R 224 (no commercial use): 1000",
+    ),
     ("movie", 1000, ALL, {"device": "cpu"}, "classic", "", "Classic: 1000 frames"),
     ("movie", 1000, ("mast3r-512",), {"device": "cuda"}, "classic", "", "Classic: 1000 frames"),
     ("movie", 1000, ALL, {"device": "cuda", "free": 3.0}, "classic", "", "Classic: 1000 frames"),
     ("movie", 1000, ALL, {"device": "cuda", "commercial_only": True}, "classic", "", "Classic: 1000 frames"),
     ("movie", 1000, ALL, {"has_torch": False}, "classic", "", "Classic: 1000 frames"),
     # few pictures: a network where one is at hand
-    ("photos", 2, ALL, {}, "pairwise", "mast3r-512", "Pairwise, MASt3R 512: 2 photos, too few to measure the lens by."),
-    ("photos", 7, ("vggt-1b",), {}, "multiview", "vggt-1b", "Multi-View, VGGT 1B: 7 photos"),
+    (
+        "photos",
+        2,
+        ALL,
+        {},
+        "pairwise",
+        "mast3r-512",
+        "MASt3R 512 (no commercial use): 2 photos are too few to measure the lens by.",
+    ),
+    ("photos", 7, ("vggt-1b",), {}, "multiview", "vggt-1b", "Multi-View with VGGT 1B (no commercial use): 7 photos"),
     ("movie", 3, ("vggt-1b",), {}, "multiview", "vggt-1b", "3 frames of footage"),
     ("rig", 4, ("mast3r-512",), {"free": None}, "pairwise", "mast3r-512", "4 cameras"),
     ("photos", 5, ("vggt-1b", "fast3r-512"), {"free": 4.0}, "multiview", "fast3r-512", "Fast3R 512"),
     ("photos", 5, ("wint3r-512", "mast3r-retrieval"), {}, "classic", "", "no network for them is downloaded."),
-    ("photos", 2, ALL, {"known": LENS}, "classic", "", "Classic: 2 photos, whose lens is known"),
-    ("photos", 2, ALL, {"commercial_only": True}, "multiview", "vggt-1b-commercial", "VGGT 1B commercial"),
+    ("photos", 2, ALL, {"known": LENS}, "classic", "", "Classic: 2 photos whose lens is known"),
+    ("photos", 2, ALL, {"commercial_only": True}, "multiview", "vggt-1b-commercial", "VGGT 1B commercial: 2 photos"),
     ("photos", 5, ("mast3r-512",), {"free": 2.0}, "classic", "", "the networks on this machine need more memory."),
     ("photos", 5, ALL, {"has_torch": False}, "classic", "", "but this engine runs no networks."),
     # one image: nothing but a network
-    ("photos", 1, ALL, {}, "multiview", "pi3x", "Multi-View, Pi3X: one image, which takes a network."),
+    ("photos", 1, ALL, {}, "multiview", "pi3x", "Multi-View with Pi3X (no commercial use): one image takes a network."),
     ("movie", 1, ("mast3r-512", "dust3r-512-dpt"), {}, "pairwise", "mast3r-512", "one image"),
     ("photos", 1, ALL, {"free": 4.0}, "pairwise", "mast3r-512", "one image"),
     ("photos", 1, ("vggt-1b-commercial",), {"commercial_only": True}, "multiview", "vggt-1b-commercial", "one image"),
@@ -86,12 +102,20 @@ CASES = [
     ("photos", 1, ("mast3r-512",), {"free": 2.0}, "", "", "those on this machine need more than 2.0 GB of memory."),
     ("photos", 1, ALL, {"has_torch": False}, "", "", "this engine has no PyTorch."),
     # known poses: what takes them
-    ("movie", 40, ALL, {"known": POSES}, "multiview", "pi3x", "and it takes the known poses."),
-    ("movie", 40, ("mast3r-512",), {"known": POSES}, "pairwise", "mast3r-512", "takes the known poses."),
+    ("movie", 40, ALL, {"known": POSES}, "multiview", "pi3x", "with known poses, which it takes."),
+    ("movie", 40, ("mast3r-512",), {"known": POSES}, "pairwise", "mast3r-512", "with known poses, which it takes."),
     ("movie", 40, ("vggt-1b",), {"known": POSES}, "classic", "", "without the known poses, which take a network."),
     ("photos", 1, ("vggt-1b",), {"known": POSES}, "multiview", "vggt-1b", "one image"),
     # a model that is asked for: its method, here or not
-    ("movie", 40, (), {"known": Known(model="vggt-1b")}, "multiview", "vggt-1b", "and this model was asked for."),
+    (
+        "movie",
+        40,
+        (),
+        {"known": Known(model="vggt-1b")},
+        "multiview",
+        "vggt-1b",
+        "VGGT 1B: this model was asked for.",
+    ),
     ("movie", 40, (), {"known": Known(model="magic")}, "pairwise", "magic", "the model magic was asked for."),
     ("movie", 40, (), {"known": Known(file=True)}, "pairwise", "", "a checkpoint was asked for."),
 ]
@@ -237,7 +261,7 @@ def test_a_choice_makes_a_request():
     assert made["settings"] == {"quality": "draft", "model": "mast3r-512"}
     assert made["auto"]["why"] == "Pairwise: why."
     assert request == {"method": "auto", "settings": {"quality": "draft"}}
-    with pytest.raises(EngineError, match="only a network") as caught:
+    with pytest.raises(EngineError, match="Only a network") as caught:
         resolved(request, pick("photos", 1))
     assert caught.value.kind == "machine"
     assert caught.value.hint.endswith("On the command line: models download mast3r-512 --accept-licence")
@@ -385,7 +409,7 @@ def test_where_nothing_is_replaced(job, network, tmp_path, stock, change, settin
 def test_one_image_without_weights_ends_in_a_sentence(job, tmp_path, stock):
     photo = write_images(tmp_path / "photos", ["a.png"])[0]
     stock()
-    with pytest.raises(EngineError, match="only a network can tell it, and none is downloaded") as caught:
+    with pytest.raises(EngineError, match="depth of one image, and none is downloaded") as caught:
         job(photo)
     assert "Download MASt3R 512" in caught.value.hint
     assert job.read("state")["status"] == "failed"

@@ -144,7 +144,7 @@ def choose(
     allowed = [one for one in catalogue if one.commercial_use or not commercial_only]
     here = _Here(allowed, machine, has_torch)
     if known.model or known.file:
-        return _asked_for(footage, known.model, catalogue)
+        return _asked_for(known.model, catalogue)
     if known.poses:
         return _for_poses(footage, here)
     if footage.count <= 1:
@@ -153,7 +153,7 @@ def choose(
         return _for_few(footage, here, known.lens)
     if footage.is_video and footage.count >= LONG:
         return _for_long(footage, here)
-    return _classic(footage, "and it needs no weights")
+    return _classic(footage, ", and it needs no weights")
 
 
 def after_classic(catalogue: Sequence[Weights], commercial_only: bool = False, has_torch: bool = True) -> str:
@@ -259,37 +259,39 @@ def _best(weights: Iterable[Weights], architectures: Sequence[str]) -> Weights |
 
 
 def _classic(footage: Footage, reason: str, suggested: Weights | None = None) -> Choice:
-    return Choice("classic", "", f"Classic: {footage.words}, {reason}.", suggested=suggested.id if suggested else "")
+    return Choice("classic", "", f"Classic: {footage.words}{reason}.", suggested=suggested.id if suggested else "")
 
 
 def _network(weights: Weights, footage: Footage, reason: str) -> Choice:
-    return Choice(weights.method, weights.id, f"{TITLES[weights.method]}, {weights.title}: {footage.words}, {reason}.")
+    licence = "" if weights.commercial_use else " (no commercial use)"
+    why = f"{TITLES[weights.method]} with {weights.title}{licence}: {footage.words} {reason}."
+    return Choice(weights.method, weights.id, why)
 
 
-def _asked_for(footage: Footage, model: str, catalogue: Sequence[Weights]) -> Choice:
+def _asked_for(model: str, catalogue: Sequence[Weights]) -> Choice:
     """The method that runs the model. An unknown one goes to a method that says what is wrong with it."""
     found = next((one for one in catalogue if one.id == model), None)
     if found is None:
         what = f"the model {model}" if model else "a checkpoint"
         return Choice("pairwise", model, f"Pairwise: {what} was asked for.")
-    return _network(found, footage, "and this model was asked for")
+    return Choice(found.method, model, f"{TITLES[found.method]} with {found.title}: this model was asked for.")
 
 
 def _for_poses(footage: Footage, here: _Here) -> Choice:
     best = here.best(FOR_POSES)
     if best is not None:
-        return _network(best, footage, "and it takes the known poses")
+        return _network(best, footage, "with known poses, which it takes")
     if footage.count <= 1:
         return _for_one(footage, here, False)
-    return _classic(footage, "without the known poses, which take a network", here.to_download(FOR_POSES))
+    return _classic(footage, " without the known poses, which take a network", here.to_download(FOR_POSES))
 
 
 def _for_one(footage: Footage, here: _Here, is_forbidden: bool) -> Choice:
     """Only a network can tell the depth of one image."""
     best = here.best(FOR_ONE)
     if best is not None:
-        return _network(best, footage, "which takes a network")
-    why = "One image shows no depth to measure: only a network can tell it"
+        return _network(best, footage, "takes a network")
+    why = "Only a network can tell the depth of one image"
     if is_forbidden:
         return Choice("", why=f"{why}, and no model for it allows commercial use.", hint="Pick more pictures.")
     if not here.has_torch:
@@ -314,15 +316,15 @@ def _download(weights: Weights) -> str:
 def _for_few(footage: Footage, here: _Here, knows_lens: bool) -> Choice:
     """Few pictures may not overlap enough for classic, and hardly tell the focal length."""
     if knows_lens:
-        return _classic(footage, "whose lens is known, and it needs no weights")
+        return _classic(footage, " whose lens is known, and it needs no weights")
     best = here.best(FOR_FEW)
     if best is not None:
-        return _network(best, footage, "too few to measure the lens by")
+        return _network(best, footage, "are too few to measure the lens by")
     if here.is_too_small(FOR_FEW):
-        return _classic(footage, "and the networks on this machine need more memory")
+        return _classic(footage, " are few, but the networks on this machine need more memory")
     if not here.has_torch:
-        return _classic(footage, "few for it, but this engine runs no networks")
-    return _classic(footage, "few for it, but no network for them is downloaded", here.to_download(FOR_FEW))
+        return _classic(footage, " are few, but this engine runs no networks")
+    return _classic(footage, " are few, but no network for them is downloaded", here.to_download(FOR_FEW))
 
 
 def _for_long(footage: Footage, here: _Here) -> Choice:
@@ -331,8 +333,8 @@ def _for_long(footage: Footage, here: _Here) -> Choice:
     if has_weights and here.machine.device != "cpu":
         best = here.best(FOR_LONG)
         if best is not None:
-            return _network(best, footage, "more than Classic was measured with")
-    return _classic(footage, "and it needs no weights")
+            return _network(best, footage, "are more than Classic was measured with")
+    return _classic(footage, ", and it needs no weights")
 
 
 def _has_torch() -> bool:
