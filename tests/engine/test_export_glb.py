@@ -14,7 +14,7 @@ from export_jobs import COLUMNS, FAR, NEAR, ROWS, make_job
 from blender_3r.engine.errors import EngineError
 from blender_3r.engine.export import export_job, gltf
 from blender_3r.engine.export.gltf import POINTS, GlbWriter
-from blender_3r.engine.export.mesh import grid_mesh
+from blender_3r.engine.geometry.grid_mesh import grid_mesh
 from blender_3r.engine.reconstruction import Intrinsics, View, depth_to_points
 
 FLIP = np.diag([1.0, -1.0, -1.0])

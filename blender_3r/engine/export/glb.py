@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import EngineError
+from ..geometry.grid_mesh import grid_mesh
 from ..jobfolder import JobFolder
 from ..reconstruction import Intrinsics, Reconstruction, View
 from . import ExportOptions
@@ -17,7 +18,6 @@ from .cloud import count_dense, dense_blocks, dense_views, sparse_block
 from .colmap import quaternion
 from .folder import whole_file
 from .gltf import LINES, POINTS, TRIANGLES, GlbWriter
-from .mesh import grid_mesh
 from .names import map_names
 
 # glTF: y up, cameras look along -z; the job's world turned by 180 degrees about x, and each camera about its own x.
