@@ -8,7 +8,12 @@ from ..errors import EngineError
 from .base import Method, MethodInfo
 
 # Method id to the module that holds its INFO and run(); imported only when asked for, since they import much.
-METHODS: dict[str, str] = {"classic": f"{__name__}.classic", "pairwise": f"{__name__}.pairwise.method"}
+METHODS: dict[str, str] = {
+    "classic": f"{__name__}.classic",
+    "pairwise": f"{__name__}.pairwise.method",
+    "streaming": f"{__name__}.streaming.method",
+    "multiview": f"{__name__}.multiview.method",
+}
 
 DEFAULT = "classic"
 

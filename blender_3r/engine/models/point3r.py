@@ -113,10 +113,13 @@ class Point3r(nn.Module):
         """The state before the first view."""
         return Point3rState(self.pose_retriever.mem)
 
-    def step(self, view: Encoded, state: Point3rState, merging: bool = True) -> tuple[StreamPrediction, Point3rState]:
+    def step(
+        self, view: Encoded, state: Point3rState, merging: bool = True, units: float | None = None
+    ) -> tuple[StreamPrediction, Point3rState]:
         """The next view of a sequence, and the state behind it; the given one is left as it is.
 
-        merging: False keeps every pointer, as in the first stage of training. Raises ValueError for a batch of views,
+        merging: False keeps every pointer, as in the first stage of training. units: see find_nearest(), if not as
+        configured. Raises ValueError for a batch of views,
         or for a view of another size than the one before.
         """
         if len(view.tokens) != 1 or (state.seen is not None and len(state.seen) != view.tokens.shape[1]):
@@ -130,7 +133,7 @@ class Point3r(nn.Module):
         if state.pointers is None:
             pointers = new
         elif merging:
-            pointers = merge(state.pointers, new, self.config.merge_units)
+            pointers = merge(state.pointers, new, units or self.config.merge_units)
         else:
             pointers = append(state.pointers, new)
         return prediction, Point3rState(pose_memory, pointers, new.positions, state.views + 1)

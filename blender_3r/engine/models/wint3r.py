@@ -209,12 +209,14 @@ class WinT3r(nn.Module):
             state = state_block(state, before.flatten(1, 2), state_rope, rope_of_window)
         return self.dec_norm(tokens), inner, self.dec_norm_state(state)
 
-    def cameras(self, pool: Tensor) -> Tensor:
-        """pool: (B, T, 2 C), the camera tokens of all windows so far. Returns encodings of poses after every round,
-        (rounds, B, T, 7): world from camera, translation and quaternion (x, y, z, w), which is no unit one. The last
-        round is the result; the world is any. A window's poses do not depend on windows behind it.
+    def cameras(self, pool: Tensor, size: int | None = None) -> Tensor:
+        """pool: (B, T, 2 C), the camera tokens of all windows so far. size: of the windows, if not as configured.
+
+        Returns encodings of poses after every round, (rounds, B, T, 7): world from camera, translation and quaternion
+        (x, y, z, w), which is no unit one. The last round is the result; the world is any. A window's poses do not
+        depend on windows behind it.
         """
-        number = torch.arange(pool.shape[1], device=pool.device) // self.config.window_size
+        number = torch.arange(pool.shape[1], device=pool.device) // (size or self.config.window_size)
         with without_autocast(pool):
             return self.cam_head(pool.float(), mask=number[:, None] >= number)
 

@@ -64,9 +64,10 @@ class WinT3rStream:
     need repeated views, with finish(). Every view is encoded once, before it is given here.
     """
 
-    def __init__(self, network: WinT3r, state: StreamState | None = None) -> None:
-        """state: to go on from."""
+    def __init__(self, network: WinT3r, state: StreamState | None = None, size: int | None = None) -> None:
+        """state: to go on from. size: of windows, even; the network's own if None."""
         self.network = network
+        self.size = size or network.config.window_size
         start = network.start()
         self.state = state or StreamState(start, start.new_empty(1, 0, 2 * start.shape[-1]), 0, (), {})
 
@@ -78,13 +79,13 @@ class WinT3rStream:
         if waiting[0].grid != view.grid:
             raise ValueError("views of a sequence have one size")
         self.state = self.state._replace(waiting=waiting, views=self.state.views + 1)
-        if len(waiting) < self.network.config.window_size:
+        if len(waiting) < self.size:
             return None
         return self._run(list(range(self.state.views - len(waiting), self.state.views)))
 
     def finish(self) -> WindowResult | None:
         """The end: the last window, if any view was in none yet."""
-        count, size = self.state.views, self.network.config.window_size
+        count, size = self.state.views, self.size
         windows = plan_windows(count, size) if count else []
         done = self.state.pool.shape[1] // size
         return self._run(windows[done]) if done < len(windows) else None
@@ -94,7 +95,7 @@ class WinT3rStream:
         first = state.views - len(state.waiting)
         output = self.network.window([state.waiting[view - first] for view in views], state.tokens)
         pool = torch.cat([state.pool, output.camera_tokens], dim=1)
-        poses = self.network.cameras(pool)[-1, 0, -len(views) :]
+        poses = self.network.cameras(pool, self.size)[-1, 0, -len(views) :]
         sureness = output.confidence[0].sum(dim=(1, 2)).tolist()
         surest, improves = dict(state.surest), []
         for view, sure in zip(views, sureness, strict=True):

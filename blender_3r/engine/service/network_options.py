@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from . import pairwise_options
+from . import multiview_options, pairwise_options, streaming_options
 from .settings import absolute_path
 
-METHODS = (pairwise_options,)  # each with add_options() and chosen_settings()
+METHODS = (pairwise_options, streaming_options, multiview_options)  # each with add_options() and chosen_settings()
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         metavar="ID",
-        help="the weights, see the command models (default: mast3r-512 for pairwise)",
+        help="the weights, see the command models (default: mast3r-512 for pairwise, wint3r-512 for streaming, vggt-1b "
+        "for multiview)",
     )
     group.add_argument(
         "--weights", metavar="PATH", help="a checkpoint of your own, for the network of --model (.safetensors, .pth)"

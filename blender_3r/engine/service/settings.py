@@ -22,6 +22,10 @@ def _is_count(value: Any) -> bool:
     return _is_number(value) and value >= 1 and value == int(value)
 
 
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
@@ -61,6 +65,25 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "precision": ("auto, float32, bfloat16 or float16", lambda v: v in ("auto", "float32", "bfloat16", "float16")),
     "memory_gb": ("a positive number of gigabytes", lambda v: _is_number(v) and v > 0),
     "allow_smaller": ("true or false", lambda v: isinstance(v, bool)),
+    # of the multi-view method
+    "chunk_size": ("a whole number, 2 or more", lambda v: _is_count(v) and v >= 2),
+    "overlap": ("a positive whole number", _is_count),
+    "head": ("auto, depth or points", lambda v: v in ("auto", "depth", "points")),
+    "depth_maps": ("the path of a folder", _is_text),
+    "refine": ("true or false", lambda v: isinstance(v, bool)),
+    # of the streaming method
+    "every": ("a positive whole number", _is_count),
+    "camera_from": ("head or points", lambda v: v in ("head", "points")),
+    "revisit": ("a positive whole number", _is_count),
+    "revisit_update": ("true or false", lambda v: isinstance(v, bool)),
+    "reset_every": ("a positive whole number", _is_count),
+    "merge_pointers": ("true or false", lambda v: isinstance(v, bool)),
+    "merge_units": ("a positive number", lambda v: _is_number(v) and v > 0),
+    "memory_frames": ("a positive whole number", _is_count),
+    "memory_tokens": ("a whole number, 0 or more", lambda v: v == 0 or _is_count(v)),
+    "attention_threshold": ("a number from 0 to 1", _is_share),
+    "similarity_threshold": ("a number from 0 to 1", _is_share),
+    "window": ("an even number, 2 or more", lambda v: _is_count(v) and v % 2 == 0),
 }
 
 
@@ -103,7 +126,7 @@ def fingerprint(request: dict[str, Any]) -> str:
         "settings": {name: value for name, value in settings.items() if name != "threads"},
         "files": [_stamp(file) for file in source.files],
         "intrinsics": _stamp(settings["intrinsics"]) if "intrinsics" in settings else None,
-        **{name: _stamp(settings[name]) for name in ("poses", "weights") if name in settings},
+        **{name: _stamp(settings[name]) for name in ("poses", "weights", "depth_maps") if name in settings},
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from ...media.frames import FrameSource
 from ..base import CamerasSolved, Context, Event, Progress, ViewReady, run_reporting
+from ..views import view_arrays
 from .options import Options
 from .reading import Pictures
-from .results import Solved, make_reconstruction, view_arrays
+from .results import Solved, make_reconstruction
 from .solve import solve
 from .stages import VIEWS
 from .store import discard_pairs, discard_scene, read_scene, write_scene
@@ -38,5 +39,6 @@ def _views(pictures: Pictures, solved: Solved, context: Context) -> Iterator[Eve
         context.check_cancelled()
         frame = solved.used[k]
         if not context.job.has_view(frame):
-            yield ViewReady(frame, view_arrays(pictures.get(frame), solved.scene, k, solved.min_confidence))
+            depth, confidence = solved.scene.depth[k], solved.scene.confidence[k]
+            yield ViewReady(frame, view_arrays(pictures.get(frame), depth, confidence, solved.min_confidence))
         yield Progress("Writing depth", done + 1, len(placed), VIEWS + (1 - VIEWS) * (done + 1) / len(placed))

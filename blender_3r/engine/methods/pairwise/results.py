@@ -6,15 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ...errors import EngineError
 from ...media.frames import FrameSource
 from ...reconstruction import Check, Intrinsics, Reconstruction, View
-from ..views import FOCAL_RANGE, guessed_lens, unit_confidence
+from ..views import FOCAL_RANGE, guessed_lens, no_camera
 from .alignment.scene import Scene
 from .pictures import Picture
 from .reading import Pictures
-
-UNBELIEVABLE = "{}: the network's predictions of it give no camera that could be."
 
 
 @dataclass
@@ -63,29 +60,6 @@ def believable(scene: Scene) -> tuple[Scene, list[int]]:
     if not np.isfinite(poses).any():
         raise no_camera()
     return replace(scene, world_from_camera=poses), absurd
-
-
-def no_camera() -> EngineError:
-    """The failure of predictions that fit no cameras."""
-    return EngineError(
-        "unsolved",
-        "The network's predictions for these images give no camera that could be.",
-        "Check that the images are photos of a scene and that the weights fit the model.",
-    )
-
-
-def view_arrays(picture: Picture, scene: Scene, index: int, min_confidence: float) -> dict[str, np.ndarray]:
-    """depth, confidence and colour of one view on the grid of the whole scaled frame.
-
-    Depth is 0 (unknown) outside the network's cut, and where the network's confidence is below min_confidence.
-    """
-    depth, confidence = scene.depth[index], scene.confidence[index]
-    good = (confidence >= min_confidence) & np.isfinite(depth) & (depth > 0)
-    return {
-        "depth": picture.to_whole(np.where(good, depth, 0).astype(np.float32)),
-        "confidence": picture.to_whole(unit_confidence(confidence)),
-        "color": picture.whole,
-    }
 
 
 def make_reconstruction(pictures: Pictures, solved: Solved, method: str) -> Reconstruction:

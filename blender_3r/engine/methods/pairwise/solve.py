@@ -17,6 +17,7 @@ from ..base import Context, Event
 from ..memory import USABLE, DoesNotFit, free_memory
 from ..networks import choose_device, choose_precision, is_memory_error, loaded, make_room, out_of_memory
 from ..stages import Stages
+from ..views import UNBELIEVABLE, no_camera
 from .alignment import AlignSettings, Scene, align_pairs, clean
 from .collect import PairMaps, collect_matches, collect_pairs, on_device
 from .estimate import Budget, pair_map_bytes
@@ -28,7 +29,7 @@ from .pairs import Pairs, choose_pairs, graph_pairs, is_retrieval
 from .pictures import SQUARE_SIZE
 from .predictions import PairPredictions
 from .reading import KnownCameras, Pictures, known_cameras
-from .results import UNBELIEVABLE, Solved, believable, no_camera
+from .results import Solved, believable
 from .similar import automatic_retrieval, refuse_retrieval, similar_pairs
 from .sparse.collector import SparseCollector
 from .sparse.optimise import SparseSettings

@@ -1,22 +1,23 @@
-"""Frames to what Spann3R and WinT3R read. CUT3R and Point3R read what DUSt3R does: see ..pairwise.pictures."""
+"""Frames to what the streaming networks read. CUT3R and Point3R read what DUSt3R does: see ..pairwise.pictures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor
+from math import ceil, floor
 
 import numpy as np
 from PIL import Image
 
 from ...errors import EngineError
 from ..multiview.pictures import UnitPicture
-from ..pairwise.pictures import Picture
+from ..pairwise.pictures import Picture, prepare
 
 PORTRAIT_RATIO = 1.1  # a frame that much higher than wide is cut upright
 MARGIN = 1e-8  # of the scale, so that rounding never leaves a side too short
 LONG_SIDE = 512
 SHORT_SIDES = (384, 336, 288, 256, 224)  # of WinT3R's pictures
 SHAPE_TOLERANCE = 1e-3
+PATCH = 16
 IMAGE_MEAN = np.array((0.485, 0.456, 0.406), dtype=np.float32)
 IMAGE_STD = np.array((0.229, 0.224, 0.225), dtype=np.float32)
 
@@ -91,18 +92,42 @@ class NormalisedPicture(UnitPicture):
         return np.ascontiguousarray(normalised.transpose(2, 0, 1))
 
 
-def prepare_for_wint3r(image: np.ndarray) -> NormalisedPicture:
-    """A frame (H, W, 3) uint8 RGB with its long side scaled to 512, cut from the middle to the nearest shape that the
-    network knows; what is missing is black. Source: WinT3R, specification section 2.
+def prepare_for_wint3r(image: np.ndarray, size: int = LONG_SIDE) -> NormalisedPicture:
+    """A frame (H, W, 3) uint8 RGB with its long side scaled to size, cut from the middle to the nearest shape that the
+    network knows; what is missing is black. Sizes other than 512 are those shapes made smaller, in whole patches.
+    Source: WinT3R, specification section 2.
     """
     height, width = image.shape[:2]
     longest = max(width, height)
-    target = tuple(max(1, round(side * LONG_SIDE / longest)) for side in (width, height))
-    smooth = Image.Resampling.LANCZOS if longest > LONG_SIDE else Image.Resampling.BICUBIC
+    target = tuple(max(1, round(side * size / longest)) for side in (width, height))
+    smooth = Image.Resampling.LANCZOS if longest > size else Image.Resampling.BICUBIC
     whole = np.array(Image.fromarray(image).resize(target, smooth))
     aspect = max(target) / min(target)
-    fitting = (short for short in SHORT_SIDES if LONG_SIDE / short > aspect - SHAPE_TOLERANCE)
-    short = next(fitting, SHORT_SIDES[-1])
-    cut = (LONG_SIDE, short) if target[0] >= target[1] else (short, LONG_SIDE)
+    shapes = [max(PATCH, round(short * size / LONG_SIDE / PATCH) * PATCH) for short in SHORT_SIDES]
+    short = next((short for short in shapes if size / short > aspect - SHAPE_TOLERANCE), shapes[-1])
+    cut = (size, short) if target[0] >= target[1] else (short, size)
     offset = (target[0] // 2 - cut[0] // 2, target[1] // 2 - cut[1] // 2)
     return NormalisedPicture((height, width), whole, (cut[1], cut[0]), offset)
+
+
+def prepare_for(architecture: str, image: np.ndarray, size: int) -> Picture:
+    """A frame (H, W, 3) uint8 RGB as that network reads it. size: the long side in pixels; of Spann3R both.
+
+    Raises EngineError("input") for a frame that is too narrow or too small.
+    """
+    if architecture == "spann3r":
+        return prepare_covering(image, (size, size))
+    if architecture == "wint3r":
+        return prepare_for_wint3r(image, size)
+    return prepare(image, size)
+
+
+def prepare_like(architecture: str, image: np.ndarray, size: tuple[int, int]) -> Picture:
+    """A frame of another shape than the stream's, scaled to cover pictures of (h, w), and cut from its middle."""
+    height, width = image.shape[:2]
+    scale = max(size[0] / height, size[1] / width)
+    target = (max(size[1], ceil(width * scale - MARGIN)), max(size[0], ceil(height * scale - MARGIN)))
+    whole = np.array(Image.fromarray(image).resize(target, Image.Resampling.LANCZOS))
+    offset = ((target[0] - size[1]) // 2, (target[1] - size[0]) // 2)
+    kind = NormalisedPicture if architecture == "wint3r" else Picture
+    return kind((height, width), whole, size, offset)
