@@ -1,9 +1,10 @@
 """A program that speaks the engine's protocol and computes nothing, for tests: python fake_engine.py MODE [SECONDS].
 
-Modes: work (a whole job over SECONDS), fail (a sentence), crash, killed, exit (ends without a word), hang (stops
-listening in mid-job), deaf (never answers), garbage (noise between messages), version (another protocol), release
-(another version), huge (a line of 100 MB), half (messages in two halves; ends in the middle of the last), flood
-(messages as fast as the pipe takes them), family (starts a grandchild that outlives it), broken (unreadable results).
+Modes: work (a whole job over SECONDS), fail (a sentence), crash, killed, exit (ends without a word), stumble (is killed
+the first time it does a job), hang (stops listening in mid-job), deaf (never answers), garbage (noise between
+messages), version (another protocol), release (another version), huge (a line of 100 MB), half (messages in two
+halves; ends in the middle of the last), flood (messages as fast as the pipe takes them), family (starts a grandchild
+that outlives it), broken (unreadable results).
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Fake:
                 say("cancelled", id=id_)
                 return
             time.sleep(self.seconds / STEPS)
-            self.disturb(step)
+            self.disturb(step, job)
             left = self.seconds * (1 - step / STEPS)
             stage = "Tracking points" if step < STEPS // 2 else "Measuring depth"
             say("progress", id=id_, stage=stage, done=step, total=STEPS, fraction=step / STEPS, eta_s=left)
@@ -96,7 +97,7 @@ class Fake:
             os._exit(0)
         say("done", id=id_, summary=summary(self.seconds))
 
-    def disturb(self, step: int) -> None:
+    def disturb(self, step: int, job: JobFolder) -> None:
         if self.mode == "garbage":
             sys.stdout.buffer.write(b'\xff\xfe not json \x00\n[1, 2]\n{"type": 5}\n{"no": "type"}\n\n{"type"\n')
             sys.stdout.buffer.write(b"x" * (3 << 20) + b"\n" if step == 3 else b"")
@@ -111,6 +112,10 @@ class Fake:
             for _ in range(2000):
                 say("progress", id="another job", fraction=0.5)
         if step == STEPS * 3 // 4:
+            if self.mode == "stumble" and not (job.path / "stumbled").exists():
+                (job.path / "stumbled").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(60)
             if self.mode == "crash":
                 print("Fatal: the solver divided by zero", file=sys.stderr, flush=True)
                 os.kill(os.getpid(), signal.SIGSEGV)

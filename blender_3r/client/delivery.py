@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bpy
 
 from .job import Job
 
 
+class Delivered(NamedTuple):
+    """notes: sentences for the user. is_there: False when the artist took out of the scene what was there of the job.
+    is_new: datablocks came or went, which needs an undo step at once; else some have new content, which does not.
+    """
+
+    notes: list[str]
+    is_there: bool = True
+    is_new: bool = True
+
+
 @dataclass(frozen=True)
 class Delivery:
-    """How a result comes into the scene; the flag says whether it is the final one, else cameras only.
+    """How a result comes into the scene; the flag says whether it is the final one, else what there is so far.
 
-    read: job folder to whatever build needs; runs in a thread, so it must not touch bpy. build: makes the datablocks
-    and returns sentences for the user. Both raise EngineError.
+    read: job folder to whatever build needs; runs in a thread, so it must not touch bpy. build: makes the datablocks,
+    in steps of some milliseconds; until the last one the scene is as it was, and closed before that it leaves
+    nothing. Both raise EngineError.
     """
 
     read: Callable[[Path, bool], Any]
-    build: Callable[[bpy.types.Scene, Any, bool], list[str]]
+    build: Callable[[bpy.types.Scene, Any, bool], Generator[None, None, Delivered]]
 
 
 class Reading:
-    """Delivery.read in a thread. is_final: as there. data or error once is_done."""
+    """Delivery.read in a thread. is_final: as there. data or error, and the time it took, once is_done."""
 
     def __init__(self, delivery: Delivery, folder: Path, is_final: bool) -> None:
         self.is_final = is_final
         self.data: Any = None
         self.error: Exception | None = None
+        self.cpu_s = 0.0
         self._thread = threading.Thread(target=self._run, args=(delivery, folder), name="3R import", daemon=True)
         self._thread.start()
 
@@ -44,6 +57,7 @@ class Reading:
             self.data = delivery.read(folder, self.is_final)
         except Exception as error:  # raised again in the main thread, where it is shown
             self.error = error
+        self.cpu_s = time.thread_time()
 
 
 @dataclass

@@ -1,31 +1,32 @@
 """What goes on in this Blender: the one running job, those that wait for their turn, the one running installation, and
 the timer that pumps all of them.
 
-Nothing here waits. The timer looks at the engine's messages for a few milliseconds per tick, tells the panels to
-redraw when something changed, and brings results into the scene and file in which the job was started, and into no
-other. How that is done comes with the job (`Delivery`): reading in a thread, making datablocks in the main thread.
+Nothing here waits. The timer looks at the engine's messages for a few milliseconds per tick and tells the panels to
+redraw when something changed; a `Courier` brings results into the scene and file in which the job was started, and
+into no other.
 """
 
 from __future__ import annotations
 
 import atexit
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 import bpy
 
 from ..engine.errors import EngineError
-from .delivery import Delivery, Home, Reading, Turn
+from .courier import Courier
+from .delivery import Home, Turn
 from .environment import Status
 from .installer import Installer
 from .job import EXIT_GRACE_S, Failure, Job
 from .keeper import Keeper
+from .window import has_window, redraw
 
 TICK_S = 0.1
+BUILD_TICK_S = 0.01  # while a result is being built, in slices
 REDRAW_S = 1.0  # the time left counts down even when the engine says nothing new
-CAMERAS_AGAIN_S = 5.0  # corrections of the cameras are not brought in more often
 
 
 class Session:
@@ -48,11 +49,7 @@ class Session:
         self.failure: Failure | None = None
         self.is_waiting = False  # a result is there, but the artist is busy in a mode that must not be disturbed
         self.notes: list[str] = []  # what the import had to say
-        self._delivery: Delivery | None = None
-        self._reading: Reading | None = None
-        self._is_due = False  # the final result is to be brought in
-        self._delivered_at = 0.0
-        self._cameras_seen = 0
+        self._courier: Courier | None = None
         self._drawn_at = 0.0
         self._install_seen: object = None
         self._on_installed: Callable[[], None] | None = None
@@ -69,8 +66,12 @@ class Session:
 
     @property
     def is_taken(self) -> bool:
-        """Whether a new job has to wait."""
-        return self.is_running or bool(self.waiting)
+        """Whether a new job has to wait: for the running one, its result or its turn."""
+        return self.is_running or self._is_delivering or bool(self.waiting)
+
+    @property
+    def _is_delivering(self) -> bool:
+        return self._courier is not None and self._courier.is_at_work
 
     def turns(self) -> list[Turn]:
         """The running job's and those that wait."""
@@ -93,13 +94,11 @@ class Session:
         job = turn.launch()
         self.dismiss()
         self.job, self.home, self._turn = job, turn.home, turn
-        self._delivery = turn.delivery
-        self._cameras_seen, self._delivered_at = 0, 0.0
+        self._courier = Courier(job, turn.home, turn.delivery)
 
     def _begin_next(self) -> bool:
         """The next one's turn, once the last result is in the scene or cannot come there now."""
-        is_delivering = self._is_due or (self._reading is not None and self.home.is_open)
-        if not self.waiting or self.is_running or self.is_installing or is_delivering:
+        if not self.waiting or self.is_running or self.is_installing or self._is_delivering:
             return False
         turn, past = self.waiting.pop(0), self.past
         if self.job is not None or self.failure is not None:
@@ -121,7 +120,8 @@ class Session:
         if self.job.state.status == "cancelled":
             return f"{name} was cancelled."
         text = self.job.state.summary.get("text") or "Done."
-        return f"{name}: {text}" + (" It is kept in its job folder: its file was closed." if self._reading else "")
+        is_kept = self._courier is not None and self._courier.has_unseen
+        return f"{name}: {text}" + (" It is kept in its job folder: its file was closed." if is_kept else "")
 
     def fail(self, failure: Failure) -> None:
         """Show a failure that happened before there was a job."""
@@ -137,9 +137,10 @@ class Session:
     def dismiss(self) -> None:
         """Forget the last job's result line; a running one is left alone."""
         if not self.is_running:
-            self.job = self.home = self.failure = self._delivery = self._reading = self._turn = None
-            self._is_due = self.is_waiting = False
-            self.notes, self.past = [], []
+            if self._courier is not None:
+                self._courier.close()
+            self.job = self.home = self.failure = self._courier = self._turn = None
+            self.notes, self.past, self.is_waiting = [], [], False
             redraw()
 
     def wait(self, report: Callable[[str], None] = lambda stage: None) -> None:
@@ -152,8 +153,11 @@ class Session:
                 report(stage)
             time.sleep(0.02)
         if self.job.state.status == "done":
-            scene = self.home.find_scene()
-            self.notes = self._delivery.build(scene, self._delivery.read(self.job.folder, True), True)
+            try:
+                self._courier.deliver()
+            except EngineError as error:
+                self.failure = Failure(error.message, error.hint, error.kind)
+            self.notes = self._courier.told.notes
 
     # -- installation
 
@@ -173,36 +177,21 @@ class Session:
 
     def tick(self) -> float | None:
         """One turn; returns the seconds until the next, or None when there is nothing left to do."""
-        changed = self._pump_job() | self._pump_installer()
-        if self._reading is not None and self._reading.is_done:
-            changed |= self._deliver()
+        changed = self.is_running and self.job.pump()
+        changed |= self._pump_installer()
+        if self._courier is not None and self._courier.tick():
+            changed = True
+            self.notes, failure, self.is_waiting = self._courier.told
+            self.failure = failure or self.failure
         changed |= self._begin_next()
-        is_delivering = self._is_due or (self._reading is not None and self.home.is_open)
-        is_busy = self.is_taken or self.is_installing or is_delivering
+        is_busy = self.is_taken or self.is_installing
         now = time.monotonic()
         if changed or (is_busy and now - self._drawn_at > REDRAW_S):
             self._drawn_at = now
             redraw()
+        if self._courier is not None and self._courier.is_building:
+            return BUILD_TICK_S
         return TICK_S if is_busy else None
-
-    def _pump_job(self) -> bool:
-        if self.is_running:
-            changed = self.job.pump()
-            self._is_due = self.job.state.status == "done"
-        else:
-            changed = False
-        early_waits = self._reading is not None and self._reading.is_done  # for the artist, until it is overtaken
-        if self._is_due and (self._reading is None or early_waits):
-            self._is_due = False
-            self._reading = Reading(self._delivery, self.job.folder, is_final=True)
-        elif self._reading is None and self.is_running and self._has_new_cameras():
-            self._cameras_seen = self.job.state.cameras_revision
-            self._reading = Reading(self._delivery, self.job.folder, is_final=False)
-        return changed
-
-    def _has_new_cameras(self) -> bool:
-        is_time = time.monotonic() - self._delivered_at > CAMERAS_AGAIN_S
-        return is_time and self.job.state.cameras_revision > self._cameras_seen
 
     def _pump_installer(self) -> bool:
         if self.installer is None or self.installer.state is self._install_seen:
@@ -213,100 +202,50 @@ class Session:
             on_end()
         return True
 
-    def _deliver(self) -> bool:
-        """Bring what was read into the scene, as one undo step. Returns whether the panel shows anything new."""
-        scene = self.home.find_scene()
-        if scene is None:
-            if self.home.is_open or not self._reading.is_final:  # the scene was removed, or cameras would come late
-                self._reading = None
-            return False
-        window = _window_of(scene)
-        if is_artist_busy(window):
-            was_waiting, self.is_waiting = self.is_waiting, True
-            return not was_waiting
-        reading, self._reading, self.is_waiting = self._reading, None, False
-        try:
-            if reading.error is not None:
-                raise reading.error
-            with bpy.context.temp_override(window=window):
-                self.notes = self._delivery.build(scene, reading.data, reading.is_final)
-                bpy.ops.ed.undo_push(message="Reconstruct" if reading.is_final else "Reconstruct: Cameras")
-        except EngineError as error:
-            self.failure = Failure(error.message, error.hint, error.kind)
-        except Exception as error:  # a timer's exception would end the timer, and nobody would see it
-            traceback.print_exc()
-            self.failure = Failure(
-                f"The result could not be brought into the scene ({error}).",
-                "It is kept in the job folder: try Import Reconstruction. The console tells more.",
-            )
-        self._delivered_at = time.monotonic()
-        return True
-
     def _wake(self) -> None:
         if has_window() and not bpy.app.timers.is_registered(_tick):
             bpy.app.timers.register(_tick, first_interval=TICK_S, persistent=True)
         redraw()
 
-    # -- files and the end
+    # -- files, undo and the end
+
+    def before_undo(self) -> None:
+        if self._courier is not None:
+            self._courier.before_undo()
 
     def _homes(self) -> list[Home]:
         return [home for home in (self.home, *(turn.home for turn in self.waiting)) if home is not None]
 
     def before_load(self) -> None:
+        self.before_undo()  # what is half built goes with the file
         for home in self._homes():
             home.before_load()
 
     def after_load(self) -> None:
         for home in self._homes():
             home.after_load()
-        if self._reading is not None:
+        if self._is_delivering:
             self._wake()
 
     def close(self) -> None:
         """End what runs and wait for its end, for at most a few seconds."""
         if bpy.app.timers.is_registered(_tick):
             bpy.app.timers.unregister(_tick)
+        if self._courier is not None:
+            self._courier.close()
+        self.end_processes()
+        self.__init__()
+
+    def end_processes(self) -> None:
+        """The engine's, and the installer's."""
         if self.job is not None:
             self.job.close()
         self.keeper.close(EXIT_GRACE_S)
         if self.installer is not None:
             self.installer.close()
-        self.__init__()
 
 
 session = Session()
-
-
-def redraw() -> None:
-    """Let the sidebars and the preferences show what is new, without redrawing the 3D views themselves."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                for region in area.regions:
-                    if region.type == "UI":
-                        region.tag_redraw()
-            elif area.type == "PREFERENCES":
-                area.tag_redraw()
-
-
-def has_window() -> bool:
-    """Without one no timer runs between a script's statements."""
-    return not bpy.app.background
-
-
-def is_artist_busy(window: bpy.types.Window) -> bool:
-    """Whether new objects and an undo step now would disturb: other modes than Object and Pose, transforms, renders."""
-    if bpy.app.is_job_running("RENDER") or bpy.app.is_job_running("OBJECT_BAKE"):
-        return True
-    with bpy.context.temp_override(window=window):
-        if bpy.context.mode not in ("OBJECT", "POSE"):
-            return True
-    return any(operator.bl_idname.startswith("TRANSFORM_OT") for operator in window.modal_operators)
-
-
-def _window_of(scene: bpy.types.Scene) -> bpy.types.Window:
-    windows = bpy.context.window_manager.windows
-    return next((window for window in windows if window.scene == scene), windows[0])
 
 
 def _tick() -> float | None:
@@ -328,24 +267,32 @@ def _before_render(*_: Any) -> None:
     session.keeper.rest()  # a render needs the graphics card now
 
 
+@bpy.app.handlers.persistent
+def _before_undo(*_: Any) -> None:
+    session.before_undo()
+
+
 def _at_exit() -> None:
-    if session.job is not None:
-        session.job.close()
-    session.keeper.close(EXIT_GRACE_S)
-    if session.installer is not None:
-        session.installer.close()
+    session.end_processes()
+
+
+_HANDLERS = {
+    "load_pre": _before_load,
+    "load_post": _after_load,
+    "undo_pre": _before_undo,
+    "redo_pre": _before_undo,
+    "render_init": _before_render,
+}
 
 
 def register() -> None:
-    bpy.app.handlers.load_pre.append(_before_load)
-    bpy.app.handlers.load_post.append(_after_load)
-    bpy.app.handlers.render_init.append(_before_render)
+    for name, handler in _HANDLERS.items():
+        getattr(bpy.app.handlers, name).append(handler)
     atexit.register(_at_exit)
 
 
 def unregister() -> None:
     session.close()
     atexit.unregister(_at_exit)
-    bpy.app.handlers.render_init.remove(_before_render)
-    bpy.app.handlers.load_post.remove(_after_load)
-    bpy.app.handlers.load_pre.remove(_before_load)
+    for name, handler in _HANDLERS.items():
+        getattr(bpy.app.handlers, name).remove(handler)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ import bpy
 
 from .. import preferences
 from ..client import environment
-from ..client.delivery import Delivery, Home, Turn
+from ..client.delivery import Delivered, Delivery, Home, Turn
 from ..client.job import Failure, Job
 from ..client.library import library
 from ..client.session import session
 from ..engine import __version__
 from ..engine.errors import EngineError
-from ..scene.job import ImportOptions, build_job
+from ..scene.growth import GROWING_POINTS, Growth
+from ..scene.job import ImportOptions, ImportResult, build_job_in_slices
 from ..scene.jobdata import JobData, read_job
 from . import footage, model_choice
 from .footage_facts import job_folder
@@ -44,21 +46,28 @@ def request_of(settings: THREER_PG_settings) -> dict[str, Any]:
 def delivery_of(settings: THREER_PG_settings) -> Delivery:
     """How the result is to come into the scene, with the settings of this moment."""
     budget = settings.points or POINTS[settings.quality]
-    match_scene = settings.match_scene
+    options = ImportOptions(budget, match_scene=settings.match_scene)
+    growth = Growth(uuid.uuid4().hex, options)
 
     def read(folder: Path, is_final: bool) -> JobData:
-        return read_job(folder, budget if is_final else 0)
+        return read_job(folder, budget if is_final else min(budget, GROWING_POINTS))
 
-    def build(scene: bpy.types.Scene, data: JobData, is_final: bool) -> list[str]:
-        options = ImportOptions(budget if is_final else 0, match_scene=match_scene)
-        result = build_job(scene, data, options)
-        shown = len(result.points.data.vertices) if result.points else 0
-        if is_final and session.job.state.summary.get("points", 0) > shown > 0:
-            count = f"{shown:,}".replace(",", " ")
-            return [*result.warnings, f"{count} of the points are in the scene: Point Budget allows more."]
-        return result.warnings
+    def build(scene: bpy.types.Scene, data: JobData, is_final: bool) -> Generator[None, None, Delivered]:
+        if not is_final:
+            grown = yield from growth.build_in_slices(scene, data)
+            return Delivered([], *grown)
+        result = yield from build_job_in_slices(scene, data, options)
+        return Delivered([*result.warnings, *_shortage(result)])
 
     return Delivery(read, build)
+
+
+def _shortage(result: ImportResult) -> Iterator[str]:
+    """A sentence if not all points came along."""
+    shown = len(result.points.data.vertices) if result.points else 0
+    if session.job.state.summary.get("points", 0) > shown > 0:
+        count = f"{shown:,}".replace(",", " ")
+        yield f"{count} of the points are in the scene: Point Budget allows more."
 
 
 class THREER_OT_reconstruct(bpy.types.Operator):
@@ -95,10 +104,7 @@ class THREER_OT_reconstruct(bpy.types.Operator):
 
     def _wait(self) -> set[str]:
         """Without a window nothing else could run meanwhile: stay until the end."""
-        try:
-            session.wait(lambda stage: print(f"3R: {stage}", flush=True))
-        except EngineError as error:
-            session.failure = Failure(error.message, error.hint, error.kind)
+        session.wait(lambda stage: print(f"3R: {stage}", flush=True))
         state = session.job.state
         failure = session.failure or state.failure
         if failure is not None:

@@ -108,14 +108,62 @@ def test_a_failure_is_passed_on_as_a_sentence(start):
 @pytest.mark.parametrize(
     ("mode", "words"), [("crash", "SIGSEGV"), ("killed", "was killed"), ("exit", "engine ended before")]
 )
-def test_a_dying_engine_is_told_and_keeps_what_it_computed(start, mode, words):
+def test_an_engine_that_dies_twice_is_told_and_keeps_what_it_computed(start, mode, words):
     job = start(mode)
+    first = job.engine_pid
     finish(job)
+    assert job.state.was_restarted
+    assert job.engine_pid != first
     assert job.state.status == "failed"
     assert words in job.state.failure.message
     assert "kept" in job.state.failure.hint
     assert len(JobFolder.open(job.folder).read_cameras().solved) == 19
     assert list(JobFolder(job.folder).view_indices()) == [4]
+
+
+def test_an_engine_that_dies_once_is_started_again_and_nobody_loses_anything(start):
+    job = start("stumble")
+    first = job.engine_pid
+    elapsed = []
+    finish(job, lambda state: elapsed.append(job.elapsed_s) or state.was_restarted)
+    assert (job.state.status, job.state.stage) == ("starting", "Starting the engine again")
+    assert job.state.views_ready == 0, "the next engine tells of them again"
+    finish(job)
+    assert job.state.status == "done"
+    assert job.state.views_ready == 3
+    assert job.elapsed_s > elapsed[-1] > 0
+    wait_gone(first)
+
+
+def test_an_engine_that_got_nowhere_is_not_started_again(start):
+    job = start("work", 30.0)
+    first = job.engine_pid
+    finish(job, lambda state: state.total)
+    os.kill(first, signal.SIGKILL)
+    finish(job)
+    assert job.state.failure.message == "The engine was killed before the job was done."
+    assert not job.state.was_restarted
+    assert job.engine_pid == first
+
+
+def test_cancelled_while_it_is_started_again(start):
+    job = start("stumble")
+    finish(job, lambda state: state.was_restarted)
+    job.cancel()
+    finish(job)
+    assert job.state.status == "cancelled"
+
+
+def test_an_engine_that_cannot_be_started_again(tmp_path):
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE}" stumble 0.3\n')
+    script.chmod(0o755)
+    job = Job([str(script)], tmp_path / "job", REQUEST)
+    finish(job, lambda state: state.fraction > 0)
+    script.unlink()
+    finish(job)
+    assert job.state.failure.message == "The engine cannot be started again (No such file or directory)."
+    job.close()
 
 
 def test_the_last_lines_of_the_log_come_with_the_crash(start):

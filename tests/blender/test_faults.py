@@ -13,6 +13,7 @@ import pytest
 from test_client_process import is_alive, wait_gone
 from test_panel import drawn
 
+from blender_3r.client import courier as courier_module
 from blender_3r.client import session as session_module
 from blender_3r.client.session import session
 from blender_3r.operators import reconstruct
@@ -31,7 +32,7 @@ def threer(empty_file):
 def turn(monkeypatch):
     """Reconstruct returns at once, as with a window; returns what turns the timer until a condition holds."""
     monkeypatch.setattr(reconstruct, "is_headless", lambda: False)
-    monkeypatch.setattr(session_module, "CAMERAS_AGAIN_S", 0.0)
+    monkeypatch.setattr(courier_module, "GROW_AGAIN_S", 0.0)
 
     def until(condition):
         deadline = time.monotonic() + 60
@@ -64,10 +65,36 @@ def is_at_rest() -> bool:
 # -- the engine dies
 
 
-def test_killed_in_mid_job(shot, tmp_path, turn):
+def kill_when_it_gets_on(turn):
+    """The engine of the running job, as soon as it has told more than where it begins."""
+    pid = session.job.engine_pid
+    turn(lambda: session.job.state.status == "running" and session.job.state.fraction > 0.1)
+    os.kill(pid, signal.SIGKILL)
+    turn(lambda: not session.is_running or session.job.engine_pid != pid)
+
+
+def test_killed_in_mid_job_and_started_again(shot, tmp_path, turn):
+    extension.use_fake_engine(tmp_path, "work", 2.0)
+    shot("street")
+    bpy.ops.threer.reconstruct()
+    kill_when_it_gets_on(turn)
+    assert session.is_running
+    shown = drawn()
+    assert "Starting the engine again" in shown
+    assert "The engine stopped unexpectedly and was started again." in shown
+    turn(is_at_rest)
+    shown = drawn()
+    assert "19 of 20 frames solved" in shown
+    assert "The engine stopped unexpectedly and was started again." in shown
+    assert bpy.data.objects["street Points"].data.vertices
+    assert "the engine was killed, and was started again" in session.job.log.read_text()
+
+
+def test_killed_twice_in_one_job(shot, tmp_path, turn):
     extension.use_fake_engine(tmp_path, "work", 3.0)
     shot("street")
     bpy.ops.threer.reconstruct()
+    kill_when_it_gets_on(turn)
     turn(lambda: session.job.state.views_ready)
     os.kill(session.job.engine_pid, signal.SIGKILL)
     turn(lambda: not session.is_running)
@@ -82,6 +109,18 @@ def test_killed_in_mid_job(shot, tmp_path, turn):
     bpy.ops.threer.reconstruct()
     turn(is_at_rest)
     assert "19 of 20 frames solved" in drawn()
+    assert "unexpectedly" not in drawn()
+
+
+def test_killed_before_it_got_on_it_is_not_started_again(shot, tmp_path, turn):
+    extension.use_fake_engine(tmp_path, "work", 30.0)
+    shot("street")
+    bpy.ops.threer.reconstruct()
+    pid = session.job.engine_pid
+    os.kill(pid, signal.SIGKILL)
+    turn(lambda: not session.is_running)
+    assert "The engine was killed before the job was done." in drawn()
+    assert session.job.engine_pid == pid
 
 
 def test_killed_between_two_jobs(shot, tmp_path, turn):
@@ -206,7 +245,7 @@ def test_a_failure_does_not_hold_up_those_that_wait(shot, tmp_path, turn):
     shot("wall")
     bpy.ops.threer.reconstruct()
     gone.unlink()
-    os.kill(session.job.engine_pid, signal.SIGKILL)
+    os.kill(session.job.engine_pid, signal.SIGKILL)  # at once: it is not started again
     turn(is_at_rest)
     shown = drawn()
     assert "street: The engine was killed before the job was done." in shown

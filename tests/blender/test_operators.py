@@ -13,7 +13,7 @@ import pytest
 from test_client_process import is_alive, wait_gone
 
 from blender_3r.client import job as job_module
-from blender_3r.client import session as session_module
+from blender_3r.client import courier as courier_module
 from blender_3r.client.session import session
 from blender_3r.engine.errors import EngineError
 from blender_3r.operators import footage, reconstruct
@@ -200,7 +200,7 @@ def test_the_request(threer):
     threer.path = str(MOVIE)
     threer.quality, threer.lens, threer.dense, threer.points = "draft", "zoom", False, 1234
     request = reconstruct.request_of(threer)
-    assert request["method"] == "classic"
+    assert request["method"] == "auto"
     assert request["source"]["files"] == (str(MOVIE),)
     assert request["settings"] == {"quality": "draft", "lens": "zoom", "dense": False, "points": 1234}
     threer.points = 0
@@ -364,7 +364,7 @@ def test_jobs_of_equal_names_do_not_meet(threer, tmp_path):
 def window(monkeypatch, tmp_path):
     """Reconstruct starts a job and returns, as with a window; returns a function that turns until a condition holds."""
     monkeypatch.setattr(reconstruct, "is_headless", lambda: False)
-    monkeypatch.setattr(session_module, "CAMERAS_AGAIN_S", 0.0)
+    monkeypatch.setattr(courier_module, "GROW_AGAIN_S", 0.0)
 
     def turn(until):
         deadline = time.monotonic() + 60
@@ -384,7 +384,8 @@ def test_cameras_come_before_the_points(threer, tmp_path, window):
     window(lambda: bpy.context.scene.camera is not None)
     assert session.is_running
     assert "courtyard Points" not in bpy.data.objects
-    window(lambda: "courtyard Points" in bpy.data.objects)
+    window(lambda: not session.is_taken)
+    assert bpy.data.objects["courtyard Points"].data.vertices
     assert session.tick() is None, "the timer goes on though nothing is left to do"
 
 
@@ -479,7 +480,7 @@ def test_a_bug_in_the_import_is_told(threer, tmp_path, window, monkeypatch, caps
     def build(*_):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(reconstruct, "build_job", build)
+    monkeypatch.setattr(reconstruct, "build_job_in_slices", build)
     extension.use_fake_engine(tmp_path, "work")
     threer.path = str(MOVIE)
     bpy.ops.threer.reconstruct()
