@@ -137,14 +137,14 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
         description="The weights the network uses; empty: the method's own choice",
     )
     every: bpy.props.IntProperty(
-        name="Network Every",
+        name="Solve Every",
         description="Only every n-th frame goes through the network; the camera's keys between them are interpolated",
         default=1,
         min=1,
         soft_max=10,
     )
     chunk_size: bpy.props.IntProperty(
-        name="Views per Chunk",
+        name="Chunk Size",
         description="How many views the network sees at once; 0: as many as memory holds",
         default=0,
         min=0,
@@ -262,6 +262,7 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
         default=True,
     )
 
+    active_view: bpy.props.IntProperty(name="View", description="The view chosen in the list", options={"HIDDEN"})
     info_kind: bpy.props.StringProperty(options={"HIDDEN"})
     info_text: bpy.props.StringProperty(options={"HIDDEN"})
     info_warnings: bpy.props.StringProperty(options={"HIDDEN"})

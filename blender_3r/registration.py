@@ -6,7 +6,7 @@ import bpy
 
 from . import panels, preferences, properties
 from .client import library, session
-from .operators import downloads, engine, footage, import_job, models, reconstruct
+from .operators import downloads, engine, footage, import_job, models, points, reconstruct
 
 CLASSES = (
     *preferences.classes,
@@ -16,6 +16,7 @@ CLASSES = (
     *import_job.classes,
     *models.classes,
     *downloads.classes,
+    *points.classes,
     *panels.classes,
 )
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from . import engine, main, method, model_menu, models, options
+from . import engine, main, method, model_menu, models, options, points
 
-classes = (*main.classes, *options.classes, *method.classes, *model_menu.classes, *models.classes, *engine.classes)
+classes = (
+    *main.classes,
+    *options.classes,
+    *method.classes,
+    *model_menu.classes,
+    *models.classes,
+    *points.classes,
+    *engine.classes,
+)

@@ -76,13 +76,13 @@ def read_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -> C
     return filling.cloud._select(slice(filling.count))
 
 
-def linear_colors(colors: np.ndarray) -> np.ndarray:
-    """(n, 4) float32 scene linear with alpha 1, of (n, 3) uint8 sRGB."""
-    linear = np.empty((len(colors), 4), np.float32)
+def linear_colors(colors: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """(n, 4) float32 scene linear with alpha 1, of (n, 3) uint8 sRGB; written to out if given."""
+    out = np.empty((len(colors), 4), np.float32) if out is None else out
     for channel in range(3):
-        linear[:, channel] = _LINEAR[colors[:, channel]]
-    linear[:, 3] = 1.0
-    return linear
+        out[:, channel] = np.take(_LINEAR, colors[:, channel])
+    out[:, 3] = 1.0
+    return out
 
 
 def _dense_sizes(job: JobFolder, reconstruction: Reconstruction) -> dict[int, int]:
@@ -109,6 +109,11 @@ def _read_dense(job: JobFolder, index: int) -> dict[str, np.ndarray]:
             "input", f"The arrays of view {index} in {job.path} do not fit together.", "Reconstruct again."
         )
     return arrays
+
+
+def _pick(values: np.ndarray, pixels: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """out, filled with a map's values at those places in it."""
+    return np.take(np.asarray(values, np.float32), pixels, out=out, mode="clip")  # other modes take a detour over a copy
 
 
 class _ThinningPattern:
@@ -187,18 +192,18 @@ class _Filling:
         part = slice(self.count, self.count + len(pixels))
         self.count += len(pixels)
 
-        z = depth.reshape(-1)[pixels]
+        z = _pick(depth, pixels, cloud.depth[part])
         local = self._rays.of(view, depth.shape, pixels) * z[:, None]
         pose = view.world_from_camera.astype(np.float32)
         np.matmul(local, pose[:3, :3].T, out=cloud.points[part])
         cloud.points[part] += pose[:3, 3]
-        cloud.colors[part] = linear_colors(arrays["color"].reshape(-1, 3)[pixels])
-        cloud.confidence[part] = np.nan_to_num(arrays["confidence"].reshape(-1)[pixels])
+        linear_colors(np.take(arrays["color"].reshape(-1, 3), pixels, axis=0), out=cloud.colors[part])
+        confidence = _pick(arrays["confidence"], pixels, cloud.confidence[part])
+        np.nan_to_num(confidence, copy=False)
         cloud.views[part] = index
         focal = view.intrinsics.fx * depth.shape[1] / view.intrinsics.width
         np.multiply(z, np.float32(1 / (focal * np.sqrt(self._pattern.share))), out=cloud.footprint[part])
-        cloud.depth[part] = z
-        strength = floating_strength(depth, known).reshape(-1)[pixels]
+        strength = np.take(floating_strength(depth, known), pixels)
         np.divide(strength, strength + HALF_EDGE, out=cloud.edge[part])
         self._add_extras(index, part, pixels, depth.shape)
 

@@ -41,7 +41,14 @@ def modifier_input(modifier: bpy.types.NodesModifier, identifier: str) -> Any:
 
 
 def set_modifier_input(modifier: bpy.types.NodesModifier, identifier: str, value: Any) -> None:
-    """Set a geometry-nodes input (see modifier_input)."""
+    """Set a geometry-nodes input (see modifier_input) and let Blender know, which an ID property alone does not."""
+    _set_input(modifier, identifier, value)
+    modifier.id_data.update_tag()
+    if isinstance(value, bpy.types.ID):
+        modifier.node_group = modifier.node_group  # a new dependency
+
+
+def _set_input(modifier: bpy.types.NodesModifier, identifier: str, value: Any) -> None:
     inputs = getattr(getattr(modifier, "properties", None), "inputs", None)
     if inputs is not None:
         getattr(inputs, identifier).value = value

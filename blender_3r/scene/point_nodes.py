@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import bpy
 
-from . import compat
+from . import compat, tags
 from .nodes import Tree, result
 from .point_materials import DISPLAYS, MARK, points_material
 from .point_views import update_views
@@ -79,6 +79,17 @@ def point_modifier(points: bpy.types.Object) -> bpy.types.NodesModifier | None:
         if group is not None and str(group.get(MARK, "")).startswith("3R Points v"):
             return modifier
     return None
+
+
+def find_points(context: bpy.types.Context) -> bpy.types.Object | None:
+    """The points that the user means: the active object, else those of the same job, else the only ones there are."""
+    active = context.active_object
+    if active is not None and point_modifier(active) is not None:
+        return active
+    there = [item for item in context.scene.objects if point_modifier(item) is not None]
+    if active is not None and active.get(tags.JOB):
+        return next((item for item in there if item.get(tags.JOB) == active[tags.JOB]), None)
+    return there[0] if len(there) == 1 else None
 
 
 def point_input(modifier: bpy.types.NodesModifier, name: str) -> str:

@@ -58,12 +58,17 @@ def view_names(mesh: bpy.types.Mesh) -> list[str]:
     return str(mesh.get(NAMES, "")).split("\n") if mesh.get(NAMES) else []
 
 
-def hidden_names(mesh: bpy.types.Mesh) -> set[str]:
-    """The names of the views whose points are hidden."""
+def hidden_flags(mesh: bpy.types.Mesh) -> np.ndarray:
+    """(n,) bool: of which views the points are hidden."""
     flags = np.zeros(len(mesh.vertices), dtype=bool)
     if "hidden" in mesh.attributes:
         mesh.attributes["hidden"].data.foreach_get("value", flags)
-    return {name for name, flag in zip(view_names(mesh), flags) if flag}
+    return flags
+
+
+def hidden_names(mesh: bpy.types.Mesh) -> set[str]:
+    """The names of those views."""
+    return {name for name, is_hidden in zip(view_names(mesh), hidden_flags(mesh), strict=False) if is_hidden}
 
 
 def hide_views(mesh: bpy.types.Mesh, flags: np.ndarray) -> None:
