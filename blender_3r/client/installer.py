@@ -33,22 +33,26 @@ class Installer(Work):
         lock: Path | None = None,
         engine: Path = environment.ENGINE,
         wheels: Path | None = None,
+        use_network: bool = True,
     ) -> None:
         """pythons: see environment.base_pythons. lock: the lock file, if not the extension's own for this system.
 
-        wheels: a folder to take all packages from. Raises OSError when engine_folder cannot be written.
+        wheels: a folder to take all packages from. use_network: whether Blender may go online; without it and without
+        wheels only a repair that needs no packages succeeds. Raises OSError when engine_folder cannot be written.
         """
         self._pythons = pythons
         self._profile = locks.PROFILES[profile]
         self._lock_path = lock or locks.lock_path(profile)
         self._engine = engine
         self._wheels = wheels
+        self._use_network = use_network
         self._environment = environment.environment_folder(engine_folder, profile)
         self._has_begun = False  # whether what lies in the folder is ours to remove
         super().__init__(engine_folder)
 
     def _do(self) -> str:
         lock = self._read_lock()
+        self._check_network("All packages are needed")
         self.step("Looking for Python", 0.01)
         self._check_place()
         base, _ = self._choose_python()
@@ -80,6 +84,14 @@ class Installer(Work):
                 f"There is no ready-made engine for this system ({locks.platform_id()}).",
                 "Make a Python with the packages in client/engine-classic.txt, and name it in the preferences.",
             ) from None
+
+    def _check_network(self, reason: str) -> None:
+        if self._wheels is None and not self._use_network:
+            raise Failed(
+                f"{reason}, and Blender may not use the network.",
+                "Switch on Allow Online Access in Preferences, System, Network; or install from a folder.",
+                is_final=True,
+            )
 
     def _check_place(self) -> None:
         folder = self._environment
@@ -173,6 +185,7 @@ class Repair(Installer):
 
     def _mend_packages(self, lock: locks.Lock, marker: dict[str, object], version: str, broken: list[str]) -> None:
         if broken:
+            self._check_network(f"Packages are needed ({', '.join(broken)})")
             environment.write_marker(self._environment, marker | {"unfinished": True})
             toolbox = Toolbox(self, self._folder, self._wheels)
             toolbox.prepare(self._choose_python()[0])

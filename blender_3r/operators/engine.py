@@ -144,10 +144,8 @@ class THREER_OT_repair_engine(_EngineWork, bpy.types.Operator):
     needs_engine = True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        if not bpy.app.online_access:
-            self.report({"ERROR"}, OFFLINE)
-            return {"CANCELLED"}
-        return self.start(lambda folder, profile: Repair(_pythons(), folder, profile))
+        online = bpy.app.online_access
+        return self.start(lambda folder, profile: Repair(_pythons(), folder, profile, use_network=online))
 
 
 class THREER_OT_remove_engine(_EngineWork, bpy.types.Operator):

@@ -31,11 +31,14 @@ def draw_status(layout: bpy.types.UILayout) -> None:
         layout.operator("preferences.addon_show", text="Open Preferences", icon="PREFERENCES").module = PACKAGE
         return
     _draw_offline(layout)
+    row = layout.row()
+    row.scale_y = 1.4
     if state == "broken":
-        _big(layout).operator("threer.repair_engine", text="Repair Engine", icon="FILE_REFRESH")
+        row.operator("threer.repair_engine", text="Repair Engine", icon="FILE_REFRESH")
     else:
+        row.enabled = bpy.app.online_access
         text = "Update Engine" if state == "outdated" else "Install Engine"
-        _big(layout).operator("threer.install_engine", text=text, icon="IMPORT")
+        row.operator("threer.install_engine", text=text, icon="IMPORT")
 
 
 def draw_preferences(layout: bpy.types.UILayout, preferences: bpy.types.AddonPreferences, folder: Path) -> None:
@@ -52,9 +55,9 @@ def draw_preferences(layout: bpy.types.UILayout, preferences: bpy.types.AddonPre
         if not _draw_outcome(box):
             draw_wrapped(box, session.engine.text, icon=_state_icon())
         _draw_report(box)
-    size = f", {megabytes(session.engine.bytes)}" if session.engine.bytes else ""
     if not session.engine.is_own:
-        draw_wrapped(box, f"Place: {folder}{size}", icon="FILE_FOLDER")
+        size = _size()
+        draw_wrapped(box, f"Place: {folder}{f', {size}' if size else ''}", icon="FILE_FOLDER")
     _draw_buttons(box)
 
 
@@ -81,13 +84,6 @@ def _draw_offline(layout: bpy.types.UILayout) -> None:
     if not bpy.app.online_access:
         draw_wrapped(layout, "Blender is offline. Installing needs the network once.", icon="INTERNET_OFFLINE")
         layout.operator("extensions.userpref_allow_online", text="Allow Online Access", icon="INTERNET")
-
-
-def _big(layout: bpy.types.UILayout) -> bpy.types.UILayout:
-    row = layout.row()
-    row.scale_y = 1.4
-    row.enabled = bpy.app.online_access
-    return row
 
 
 def _state_icon() -> str:
@@ -134,6 +130,13 @@ def _report() -> Report | None:
     return getattr(session.installer, "report", None)
 
 
+def _size() -> str:
+    """What the engine takes on disk, as the last check has measured it, or else its installation."""
+    report = _report()
+    size = report.bytes if report is not None and report.bytes else session.engine.bytes
+    return megabytes(size) if size else ""
+
+
 def _draw_report(layout: bpy.types.UILayout) -> None:
     report = _report()
     for finding in report.findings if report is not None else ():
@@ -169,6 +172,8 @@ class THREER_PT_engine(bpy.types.Panel):
         if not _draw_outcome(layout):
             draw_wrapped(layout, session.engine.text, icon="CHECKMARK")
         if not session.engine.is_own:
+            if size := _size():
+                layout.label(text=f"{size} on disk", icon="DISK_DRIVE")
             row = layout.row(align=True)
             row.operator("threer.check_engine", icon="VIEWZOOM")
             row.operator("threer.repair_engine", icon="FILE_REFRESH")

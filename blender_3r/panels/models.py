@@ -92,6 +92,9 @@ def _draw_model(layout: bpy.types.UILayout, model: Model) -> None:
     title.operator("threer.show_model", text=model.title, icon=arrow, emboss=False).model = model.id
     state = row.row(align=True)
     state.alignment = "RIGHT"
+    if not _is_narrow():
+        state.label(text="Commercial use" if model.commercial_use else "No commercial use")
+        state.separator()
     if model.downloaded:
         state.label(text="", icon="CHECKMARK")
     elif download is None:

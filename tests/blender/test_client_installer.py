@@ -180,6 +180,28 @@ def test_a_cancelled_repair_does_not_count_as_whole(install, tmp_path):
     assert find_engine("", folder).state == "broken"
 
 
+def test_without_the_network_only_what_needs_none_is_repaired(install, tmp_path):
+    folder = tmp_path / "engine home"
+    finish(install("good"))
+    place = environment_folder(folder)
+    (tmp_path / "lock.txt").write_text("")  # nothing is wanted, so nothing is missing
+    environment.write_marker(place, {"lock": "another"})
+    pythons = [write_fake_python(tmp_path / "good")]
+    repair = Repair(pythons, folder, lock=tmp_path / "lock.txt", use_network=False)
+    assert finish(repair)[-1].status == "done", repair.state.failure
+    repair = Repair(pythons, folder, use_network=False)
+    finish(repair)
+    assert repair.state.status == "failed"
+    assert "Packages are needed (numpy, " in repair.state.failure.message
+    assert "Allow Online Access" in repair.state.failure.hint
+    assert find_engine("", folder).state == "outdated", "what works is not touched"
+    (place / environment.MARKER).unlink()
+    repair = Repair(pythons, folder, use_network=False)
+    finish(repair)
+    assert "All packages are needed, and Blender may not use the network." in repair.state.failure.message
+    assert python_of(place).exists()
+
+
 def test_remove_takes_only_what_is_ours(install, tmp_path):
     folder = tmp_path / "engine home"
     finish(install("good"))
