@@ -67,7 +67,9 @@ def whole(footage: Path, folder: Path) -> dict[str, Any]:
         camera.lens / camera.sensor_width * reference["images"][0]["width"] / reference["images"][0]["fx"]
     )
     found["first"] = scene_facts(scene)
-    bpy.ops.threer.import_job(directory=str(extension.job_folder_of(scene)))
+    job = extension.job_folder_of(scene)
+    found["chosen"] = json.loads((job / "request.json").read_text(encoding="utf-8"))["auto"]["why"]
+    bpy.ops.threer.import_job(directory=str(job))
     found["again"] = scene_facts(scene)
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "whole.blend"))
     return found

@@ -66,6 +66,7 @@ def test_camera_sticks_to_plate(blender, package, tmp_path):
     assert found["pairs"] > 10_000
     assert found["median_px"] < 0.15
     assert found["p95_px"] < 0.5
+    assert found["chosen"] == f"Classic: {FRAMES} frames of footage, and it needs no weights."
     assert found["focal_ratio"] == pytest.approx(1, abs=0.015)
     first = found["first"]
     assert first["size"] == [640, 360]
