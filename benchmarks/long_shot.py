@@ -2,7 +2,7 @@
 400 frames. Renders for half an hour on two cores; a second run goes on where the first stopped.
 
     .venv/blender/bin/python benchmarks/long_shot.py FOLDER
-    .venv/engine/bin/python blender_3r/engine reconstruct FOLDER/frames --out FOLDER/job --no-dense
+    .venv/engine/bin/python blender_3r/engine reconstruct FOLDER/frames --method classic --out FOLDER/job --no-dense
     .venv/engine/bin/python DATA/eval_poses.py FOLDER/reference.json FOLDER/job/cameras.json
 """
 

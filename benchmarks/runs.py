@@ -100,7 +100,7 @@ class Runner:
     def _our_command(self, case: Case, folder: Path) -> list[str | Path]:
         scene = self.data / case.scene
         command = [sys.executable, ROOT / "blender_3r" / "engine", "reconstruct", footage(scene)]
-        command += ["--out", folder / "job", "--json", *case.options]
+        command += ["--method", "classic", "--out", folder / "job", "--json", *case.options]
         if case.known == "focal":
             command += ["--focal", str(reference(scene)["images"][0]["fx"])]
         if case.known == "intrinsics":

@@ -127,12 +127,6 @@ class THREER_OT_choose_model(bpy.types.Operator):
 
     model: bpy.props.StringProperty(name="Model", options={"HIDDEN", "SKIP_SAVE"})
 
-    @classmethod
-    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        """The tool tip: what the model is good at."""
-        model = library.catalogue.models.get(properties.model)
-        return model.good_for if model is not None and model.good_for else cls.__doc__
-
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.scene.threer.model = self.model
         return {"FINISHED"}

@@ -77,8 +77,9 @@ def have(gui, *models):
     (gui.out / "models.json").write_text(json.dumps({"here": models, "begun": {}, "own": []}))
 
 
-def photos(gui, count) -> str:
-    folder = Path(gui.out) / f"{count} photos"
+def photos(gui, count):
+    """A folder beside the file, with so many pictures."""
+    folder = Path(gui.out) / ("still" if count == 1 else "corner")
     folder.mkdir(exist_ok=True)
     image = bpy.data.images.new("picture", 640, 480)
     image.file_format = "PNG"
@@ -86,4 +87,4 @@ def photos(gui, count) -> str:
         image.filepath_raw = str(folder / f"IMG_{number}.png")
         image.save()
     bpy.data.images.remove(image)
-    return str(folder)
+    return f"//{folder.name}"
