@@ -128,7 +128,7 @@ def _find(engine_folder: Path, profile: str, lock: Path | None) -> Status:
         wanted = None
     if marker.get("lock") != wanted:
         return Status("outdated", "This version of the extension needs other packages in its engine.", **facts)
-    return Status("ready", f"{locks.PROFILES[profile].title} engine in {environment}.", **facts)
+    return Status("ready", f"The {locks.PROFILES[profile].title} engine is installed.", **facts)
 
 
 def read_marker(environment: Path) -> dict[str, object] | None:

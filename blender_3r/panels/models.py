@@ -25,7 +25,7 @@ def draw_models(layout: bpy.types.UILayout) -> None:
         _draw_nothing(layout)
         return
     if "PyTorch" in catalogue.missing:
-        draw_needs_full(layout)
+        draw_needs_full(layout, "These models need the Full engine, which has PyTorch.")
     shown = model_choice.listed()
     for method in dict.fromkeys(model.method for model in shown):
         column = layout.column(align=True)
@@ -199,10 +199,10 @@ def _sizes(model: Model) -> str:
 # -- shared with the main panel
 
 
-def draw_needs_full(layout: bpy.types.UILayout) -> None:
+def draw_needs_full(layout: bpy.types.UILayout, sentence: str = model_choice.NEEDS_FULL) -> None:
     """What to do about an engine without PyTorch."""
     column = layout.column()
-    draw_wrapped(column, model_choice.NEEDS_FULL, icon="INFO")
+    draw_wrapped(column, sentence, icon="INFO")
     column.operator("threer.install_full", icon="IMPORT")
 
 

@@ -79,6 +79,8 @@ def drawn(panel=THREER_PT_main) -> str:
 class StandInJob:
     """A job in a state of choice."""
 
+    title, again = "Reconstruction", "threer.reconstruct"
+
     def __init__(self, folder, **values):
         self.state = JobState(**values)
         self.folder = folder
@@ -256,11 +258,11 @@ def drawn_preferences(profile="classic") -> list[str]:
 
 
 def test_the_preferences_say_where_the_engine_is_and_how_large():
-    session.engine = Status("ready", "Classic engine in /x.", profile="classic", bytes=450_000_000)
+    session.engine = Status("ready", "The Classic engine is installed.", profile="classic", bytes=450_000_000)
     extension.preferences().engine_folder = "/x"
-    session.engine = Status("ready", "Classic engine in /x.", profile="classic", bytes=450_000_000)
+    session.engine = Status("ready", "The Classic engine is installed.", profile="classic", bytes=450_000_000)
     shown = " ".join(drawn_preferences())
-    assert "Classic engine in /x. Place: /x, 450 MB" in shown
+    assert "The Classic engine is installed. Place: /x, 450 MB" in shown
     for button in ("install_engine_wheels", "check_engine", "repair_engine", "remove_engine", "open_engine_folder"):
         assert f"[threer.{button}: " in shown
     assert "PyTorch" not in shown
