@@ -15,6 +15,7 @@ class Model:
     id: str
     title: str
     method: str = ""
+    architecture: str = ""
     license: str = ""
     license_url: str = ""
     commercial_use: bool = False

@@ -126,12 +126,17 @@ def _method_settings(settings: THREER_PG_settings) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if settings.method in ("streaming", AUTO) and settings.every > 1:
         values["every"] = settings.every
-    if settings.method in ("multiview", AUTO):
-        if settings.chunk_size:
-            values["chunk_size"] = settings.chunk_size
-        if settings.refine:
-            values["refine"] = True
+    if settings.method in ("multiview", AUTO) and settings.chunk_size:
+        values["chunk_size"] = settings.chunk_size
+    if settings.refine and can_refine(settings):
+        values["refine"] = True
     return values
+
+
+def can_refine(settings: THREER_PG_settings) -> bool:
+    """The chosen network follows points, to which cameras can be adjusted."""
+    model = library.catalogue.models.get(model_id(settings))
+    return settings.method == "multiview" and model is not None and model.architecture == "vggt"
 
 
 def estimate_key(settings: THREER_PG_settings) -> tuple[Any, ...]:

@@ -244,23 +244,27 @@ def test_the_default_follows_the_rule_on_commercial_use(zoo, threer):  # noqa: F
     assert model_choice.model_id(threer) == MAST3R, "there is no other; the panel says that it may not be used"
 
 
-def test_options_of_the_methods(threer, monkeypatch):  # noqa: F811
+def test_options_of_the_methods(zoo, threer, monkeypatch):  # noqa: F811
+    zoo()
     threer.path = str(MOVIE)
-    session.engine = Status("ready", "Installed somewhere.", profile="full")
-    expected = {
-        "classic": (set(), {}),
-        "pairwise": (set(), {}),
-        "streaming": ({"<every>"}, {"every": 3}),
-        "multiview": ({"<refine>", "<chunk_size>"}, {"chunk_size": 12, "refine": True}),
-    }
-    threer.every, threer.chunk_size, threer.refine = 3, 12, True
-    for method, (drawn_options, sent) in expected.items():
-        threer.method = method
+    everything = {"every": 3, "chunk_size": 12, "refine": True}
+    for name, value in everything.items():
+        setattr(threer, name, value)
+
+    def drawn_and_sent(method, model=""):
+        threer.method, threer.model = method, model
         told = drawn() + (drawn(THREER_PT_machine) if THREER_PT_machine.poll(bpy.context) else "")
-        assert {name for name in ("<every>", "<refine>", "<chunk_size>") if name in told} == drawn_options
         settings = reconstruct.request_of(threer)["settings"]
-        assert {name: settings[name] for name in ("every", "chunk_size", "refine") if name in settings} == sent
-    threer.method = "auto"
+        sent = {name: settings[name] for name in everything if name in settings}
+        assert all(everything[name] == value for name, value in sent.items())
+        return {name for name in everything if f"<{name}>" in told}, set(sent)
+
+    for method in ("classic", "pairwise"):
+        assert drawn_and_sent(method) == (set(), set())
+    assert drawn_and_sent("streaming") == ({"every"}, {"every"})
+    assert drawn_and_sent("multiview") == ({"chunk_size", "refine"}, {"chunk_size", "refine"})
+    assert drawn_and_sent("multiview", "pi3") == ({"chunk_size"}, {"chunk_size"}), "it follows no points"
+    assert drawn_and_sent("auto") == (set(), {"every", "chunk_size"})
     picked = Pick("streaming", "wint3r-512", "Streaming with WinT3R 512: 2400 frames.")
     monkeypatch.setattr(model_choice, "pick", lambda settings: picked)
     assert "Streaming with WinT3R 512: 2400 frames. <every>" in drawn()

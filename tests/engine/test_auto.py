@@ -10,10 +10,11 @@ from conftest import write_images
 
 from blender_3r.engine import zoo
 from blender_3r.engine.errors import EngineError
-from blender_3r.engine.service import auto, choosing, runner
-from blender_3r.engine.service.auto import Choice, Footage, Known, Machine, Weights, choose, choose_here, resolved
+from blender_3r.engine.service import auto, choosing, runner, stock
+from blender_3r.engine.service.auto import Choice, Footage, Known, Machine, Weights, choose, resolved
 from blender_3r.engine.service.info import job_info
 from blender_3r.engine.service.settings import make_request
+from blender_3r.engine.service.stock import choose_here, list_weights
 from blender_3r.engine.source import source_from_path
 
 GB = 1_000_000_000
@@ -92,6 +93,8 @@ CASES = [
     ("photos", 2, ALL, {"commercial_only": True}, "multiview", "vggt-1b-commercial", "VGGT 1B commercial: 2 photos"),
     ("photos", 5, ("mast3r-512",), {"free": 2.0}, "classic", "", "the networks on this machine need more memory."),
     ("photos", 5, ALL, {"has_torch": False}, "classic", "", "but this engine runs no networks."),
+    ("photos", 3, ALL, {"known": Known(refine=True)}, "multiview", "vggt-1b", "3 photos are too few"),
+    ("photos", 3, ("mast3r-512",), {"known": Known(refine=True)}, "classic", "", "no network for them is downloaded."),
     # one image: nothing but a network
     ("photos", 1, ALL, {}, "multiview", "pi3x", "Multi-View with Pi3X (no commercial use): one image takes a network."),
     ("movie", 1, ("mast3r-512", "dust3r-512-dpt"), {}, "pairwise", "mast3r-512", "one image"),
@@ -194,13 +197,14 @@ def test_what_the_request_says():
     assert Known.from_settings({}) == Known()
     assert Known.from_settings({"focal_px": 800.0, "model": "x"}) == Known("x", lens=True)
     assert Known.from_settings({"intrinsics": "/x", "poses": "/y", "weights": "/z"}) == Known("", True, True, True)
+    assert Known.from_settings({"refine": True}).refine
 
 
 # -- this machine
 
 
 @pytest.fixture
-def stock(monkeypatch, tmp_path):
+def weights(monkeypatch, tmp_path):
     """This machine has no weights but those of records named by have(...), and PyTorch if told so."""
     monkeypatch.setenv("BLENDER_3R_ZOO", str(tmp_path / "zoo"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -211,16 +215,16 @@ def stock(monkeypatch, tmp_path):
 
     def have(*ids, torch=True):
         there.update(ids)
-        monkeypatch.setattr(auto, "_has_torch", lambda: torch)
-        monkeypatch.setattr(auto, "network_device", lambda name: "cpu" if name == "auto" else name)
-        monkeypatch.setattr(auto, "free_memory", lambda device: {"cpu": 20 * GB, "cuda": 4 * GB}[device])
+        monkeypatch.setattr(stock, "_has_torch", lambda: torch)
+        monkeypatch.setattr(stock, "network_device", lambda name: "cpu" if name == "auto" else name)
+        monkeypatch.setattr(stock, "free_memory", lambda device: {"cpu": 20 * GB, "cuda": 4 * GB}[device])
 
     return have
 
 
-def test_the_zoo_of_this_machine(stock):
-    stock("mast3r-512")
-    listed = {one.id: one for one in auto.list_weights()}
+def test_the_zoo_of_this_machine(weights):
+    weights("mast3r-512")
+    listed = {one.id: one for one in list_weights()}
     assert listed["mast3r-512"].downloaded
     assert not listed["dust3r-512-dpt"].downloaded
     assert not any("croco" in id_ for id_ in listed), "no method runs it by itself"
@@ -231,8 +235,8 @@ def test_the_zoo_of_this_machine(stock):
     assert choose_here(source, 2, {"focal_px": 900.0}).method == "classic"
 
 
-def test_the_rule_on_commercial_use_of_this_machine(stock, monkeypatch):
-    stock("mast3r-512")
+def test_the_rule_on_commercial_use_of_this_machine(weights, monkeypatch):
+    weights("mast3r-512")
     monkeypatch.setenv("BLENDER_3R_COMMERCIAL_ONLY", "1")
     assert choose_here(source_of(2), 2, {}).method == "classic"
 
@@ -247,7 +251,7 @@ def test_choosing_needs_no_pytorch():
     """What the panel asks at every change of a setting must not wait for it."""
     import subprocess
 
-    program = "import sys; from blender_3r.engine.service import auto; sys.exit('torch' in sys.modules)"
+    program = "import sys; from blender_3r.engine.service import stock; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
 
 
@@ -287,8 +291,8 @@ def job(tmp_path, fake_method, monkeypatch):
     return start
 
 
-def test_a_job_chooses_classic_and_says_so(job, movie, tmp_path, stock):
-    stock()
+def test_a_job_chooses_classic_and_says_so(job, movie, tmp_path, weights):
+    weights()
     summary = job(movie)
     why = "Classic: 12 frames of footage, and it needs no weights."
     assert job.reports("chosen") == [{"method": "classic", "model": "", "why": why}]
@@ -301,14 +305,14 @@ def test_a_job_chooses_classic_and_says_so(job, movie, tmp_path, stock):
     assert f"method   classic, chosen by auto ({why}), settings {{}}" in lines
 
 
-def test_the_choice_is_kept_when_the_job_goes_on(job, tmp_path, stock, fake_method):
+def test_the_choice_is_kept_when_the_job_goes_on(job, tmp_path, weights, fake_method):
     """Weights that come meanwhile make no new job of a cancelled one, but of one that led to nothing."""
     photos = write_images(tmp_path / "photos", ["a.png", "b.png"])[0].parent
-    stock()
+    weights()
     job.behave(**{"raise": "os"})
     with pytest.raises(EngineError):
         job(photos)
-    stock("mast3r-512")
+    weights("mast3r-512")
     job.behave()
     summary = job(photos)
     assert summary["choice"]["method"] == "classic"
@@ -317,25 +321,25 @@ def test_the_choice_is_kept_when_the_job_goes_on(job, tmp_path, stock, fake_meth
     assert job.reports("chosen")[0]["method"] == "classic"
 
 
-def test_a_job_that_led_to_nothing_chooses_anew(job, tmp_path, stock, monkeypatch):
+def test_a_job_that_led_to_nothing_chooses_anew(job, tmp_path, weights, monkeypatch):
     from blender_3r.engine import methods
 
     photos = write_images(tmp_path / "photos", ["a.png", "b.png"])[0].parent
-    stock(torch=False)
+    weights(torch=False)
     job.behave(early="unsolved")
     with pytest.raises(EngineError, match="do not overlap"):
         job(photos)
     assert job.read("request")["method"] == "classic"
-    stock("mast3r-512")
+    weights("mast3r-512")
     monkeypatch.setitem(methods.METHODS, "pairwise", "fake_method")
     job.behave()
     assert job(photos)["choice"]["model"] == "mast3r-512"
     assert not job.reports("started")[0]["resumed"]
 
 
-def test_a_job_of_the_same_method_goes_on(job, movie, tmp_path, stock):
+def test_a_job_of_the_same_method_goes_on(job, movie, tmp_path, weights):
     """Classic was asked for by name, and now it is what "auto" chooses: nothing is computed again."""
-    stock()
+    weights()
     job.behave(runs=str(tmp_path / "runs"))
     request = make_request("classic", source_from_path(movie), {})
     first = runner.run_job(request, tmp_path / "job", lambda *a, **k: None)
@@ -343,8 +347,8 @@ def test_a_job_of_the_same_method_goes_on(job, movie, tmp_path, stock):
     assert (tmp_path / "runs").read_text() == "run\n"
 
 
-def test_what_else_could_be_tried_is_told(job, movie, stock):
-    stock("mast3r-512")
+def test_what_else_could_be_tried_is_told(job, movie, weights):
+    weights("mast3r-512")
     job.behave(early="unsolved")
     with pytest.raises(EngineError, match="do not overlap") as caught:
         job(movie)
@@ -372,9 +376,9 @@ def network(monkeypatch):
     return state
 
 
-def test_a_network_that_cannot_begin_is_replaced_and_that_is_said(job, network, tmp_path, stock):
+def test_a_network_that_cannot_begin_is_replaced_and_that_is_said(job, network, tmp_path, weights):
     photos = write_images(tmp_path / "photos", ["a.png", "b.png"])[0].parent
-    stock("mast3r-512")
+    weights("mast3r-512")
     summary = job(photos)
     assert [one["method"] for one in job.reports("chosen")] == ["pairwise", "classic"]
     why = "Classic: MASt3R 512, metric could not be used. The weights are damaged."
@@ -395,10 +399,10 @@ def test_a_network_that_cannot_begin_is_replaced_and_that_is_said(job, network, 
         ({}, {}, 1),
     ],
 )
-def test_where_nothing_is_replaced(job, network, tmp_path, stock, change, settings, count):
+def test_where_nothing_is_replaced(job, network, tmp_path, weights, change, settings, count):
     """Much was computed; the pictures are to blame; this model was asked for; classic cannot do it."""
     photos = write_images(tmp_path / "photos", ["a.png", "b.png"][:count])[0].parent
-    stock("mast3r-512")
+    weights("mast3r-512")
     vars(network).update(change)
     with pytest.raises(EngineError) as caught:
         job(photos, **settings)
@@ -406,9 +410,9 @@ def test_where_nothing_is_replaced(job, network, tmp_path, stock, change, settin
     assert [one["method"] for one in job.reports("chosen")] == ["pairwise"]
 
 
-def test_one_image_without_weights_ends_in_a_sentence(job, tmp_path, stock):
+def test_one_image_without_weights_ends_in_a_sentence(job, tmp_path, weights):
     photo = write_images(tmp_path / "photos", ["a.png"])[0]
-    stock()
+    weights()
     with pytest.raises(EngineError, match="depth of one image, and none is downloaded") as caught:
         job(photo)
     assert "Download MASt3R 512" in caught.value.hint

@@ -14,15 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib.util import find_spec
 from typing import Any
 
-from .. import zoo
 from ..errors import EngineError
-from ..methods import METHODS
-from ..methods.memory import USABLE, free_memory, in_gigabytes
-from ..source import Source
-from .devices import network_device
+from ..methods.memory import in_gigabytes
 
 AUTO = "auto"
 TITLES = {"classic": "Classic", "pairwise": "Pairwise", "streaming": "Streaming", "multiview": "Multi-View"}
@@ -35,6 +30,7 @@ FOR_ONE = ("pi3x", "pi3", "mast3r", "vggt", "dust3r", "cut3r", "mv_dust3r", "fas
 FOR_FEW = ("mast3r", "pi3x", "vggt", "pi3", "dust3r", "mv_dust3r", "fast3r")
 FOR_LONG = ("wint3r", "cut3r", "point3r", "spann3r")
 FOR_POSES = ("pi3x", "mast3r", "dust3r")  # these take known poses
+FOLLOW_POINTS = ("vggt",)  # these can refine their cameras, and others refuse to
 # Which to get first: what works on a machine without a graphics card too, before what is larger.
 FIRST_DOWNLOAD = ("mast3r", "pi3x", "vggt", "pi3", "dust3r")
 
@@ -83,19 +79,20 @@ class Machine:
 @dataclass(frozen=True)
 class Known:
     """What the request says. model: weights asked for. file: whether a checkpoint of the user's own is. lens, poses:
-    whether those of the cameras are given.
+    whether those of the cameras are given. refine: whether a network's cameras are to be adjusted to followed points.
     """
 
     model: str = ""
     file: bool = False
     lens: bool = False
     poses: bool = False
+    refine: bool = False
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Known:
         lens = settings.get("focal_px") is not None or settings.get("intrinsics") is not None
         given = {name: settings.get(name) is not None for name in ("weights", "poses")}
-        return cls(settings.get("model") or "", given["weights"], lens, given["poses"])
+        return cls(settings.get("model") or "", given["weights"], lens, given["poses"], bool(settings.get("refine")))
 
 
 @dataclass(frozen=True)
@@ -142,6 +139,8 @@ def choose(
     Choice without a method says what is missing.
     """
     allowed = [one for one in catalogue if one.commercial_use or not commercial_only]
+    if known.refine:
+        allowed = [one for one in allowed if one.architecture in FOLLOW_POINTS]
     here = _Here(allowed, machine, has_torch)
     if known.model or known.file:
         return _asked_for(known.model, catalogue)
@@ -166,36 +165,6 @@ def after_classic(catalogue: Sequence[Weights], commercial_only: bool = False, h
     if best is None:
         return ""
     return f"{best.title} may do where there is little texture: choose the method {TITLES[best.method]}."
-
-
-# -- this machine
-
-
-def choose_here(source: Source, count: int, settings: dict[str, Any]) -> Choice:
-    """choose() for count pictures of a source on this machine, with the settings of a request."""
-    return choose(
-        Footage(source.kind, count),
-        list_weights(),
-        lambda: _this_machine(settings),
-        Known.from_settings(settings),
-        zoo.is_commercial_only(),
-        _has_torch(),
-    )
-
-
-def advice_after_classic() -> str:
-    """after_classic() on this machine."""
-    return after_classic(list_weights(), zoo.is_commercial_only(), _has_torch())
-
-
-def list_weights() -> list[Weights]:
-    """The weight sets of the zoo that this engine's methods run by themselves, in the order of the list."""
-    names = {one.name for one in fields(Weights)} - {"downloaded"}
-    return [
-        Weights(**{name: getattr(record, name) for name in names}, downloaded=zoo.is_downloaded(record))
-        for record in zoo.load_records().values()
-        if record.is_usable and record.method in METHODS
-    ]
 
 
 def resolved(request: dict[str, Any], choice: Choice) -> dict[str, Any]:
@@ -335,17 +304,3 @@ def _for_long(footage: Footage, here: _Here) -> Choice:
         if best is not None:
             return _network(best, footage, "are more than Classic was measured with")
     return _classic(footage, ", and it needs no weights")
-
-
-def _has_torch() -> bool:
-    return find_spec("torch") is not None
-
-
-def _this_machine(settings: dict[str, Any]) -> Machine:
-    """The device that a job with these settings would take, without failing for one that is not there."""
-    device = network_device(str(settings.get("device") or AUTO))
-    limit = settings.get("memory_gb")
-    if limit is not None:
-        return Machine(device, int(limit * 1e9))
-    free = free_memory(device)
-    return Machine(device, None if free is None else int(USABLE * free))

@@ -8,8 +8,9 @@ from typing import Any
 from ..errors import EngineError
 from ..jobfolder import JobFolder
 from ..source import Source
-from .auto import AUTO, Choice, advice_after_classic, choose_here, list_weights, resolved
+from .auto import AUTO, Choice, resolved
 from .settings import fingerprint
+from .stock import advice_after_classic, choose_here, list_weights
 
 BEGUN = 0.15  # of a job: from here on a network has done what is not to be thrown away
 

@@ -14,9 +14,10 @@ from ..methods.pairwise.estimate import Budget, pair_map_bytes
 from ..methods.pairwise.options import Options
 from ..methods.pairwise.pairs import Pairs, choose_pairs, graph_pairs
 from ..methods.pairwise.pictures import SQUARE_SIZE, sizes_of
-from .auto import AUTO, Choice, choose_here, resolved
+from .auto import AUTO, Choice, resolved
 from .devices import network_device
 from .settings import check_request
+from .stock import choose_here
 
 DEFAULT_MODEL, DEFAULT_SIZE = "mast3r-512", 512
 VIEW_BYTES_PER_PIXEL = 4 + 4 + 3  # depth, confidence, color
