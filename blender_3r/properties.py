@@ -23,6 +23,72 @@ class THREER_PG_file(bpy.types.PropertyGroup):
     """One of several picked files; `name` is its path."""
 
 
+class THREER_PG_surfaces(bpy.types.PropertyGroup):
+    """Surfaces of a reconstruction."""
+
+    detail: bpy.props.EnumProperty(
+        name="Detail",
+        description="How small the parts are that the surface is made of, measured in pixels of the depth maps",
+        items=(
+            ("draft", "Draft", "Coarse and fast"),
+            ("normal", "Normal", "About what the depth maps show"),
+            ("fine", "Fine", "All that the depth maps show, noise too; several times the memory and time"),
+        ),
+        default="normal",
+    )
+    use_voxel: bpy.props.BoolProperty(name="Own Voxel Size", description="Set the size of the parts yourself")
+    voxel: bpy.props.FloatProperty(
+        name="Voxel Size",
+        description="Size of the parts the surface is made of, in the reconstruction's own units (before the root "
+        "empty scales it)",
+        default=0.02,
+        min=1e-6,
+        soft_max=1.0,
+        precision=4,
+    )
+    faces: bpy.props.IntProperty(
+        name="Faces",
+        description="At most so many faces; 0 keeps all",
+        default=500_000,
+        min=0,
+        soft_max=5_000_000,
+        step=10000,
+    )
+    min_confidence: bpy.props.FloatProperty(
+        name="Min Confidence",
+        description="Leave out depth that is less certain",
+        default=0.1,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    which: bpy.props.EnumProperty(
+        name="Views",
+        description="Which views get a surface of their own",
+        items=(
+            ("NOW", "Current", "The view nearest to the current frame; of photos, that of the scene's camera"),
+            ("SPREAD", "Some", "A few views, evenly spread"),
+            ("ALL", "All", "Every view that has depth"),
+        ),
+    )
+    count: bpy.props.IntProperty(name="Count", description="How many views", default=5, min=1, soft_max=50)
+    edge_angle: bpy.props.FloatProperty(
+        name="Cut Below",
+        description="Cut the surface where its camera would see it at a flatter angle: at depth edges (degrees)",
+        default=3.0,
+        min=0.0,
+        max=60.0,
+    )
+    budget: bpy.props.IntProperty(
+        name="Vertices",
+        description="About so many vertices in all; depth maps are thinned evenly to that",
+        default=1_000_000,
+        min=1000,
+        soft_max=10_000_000,
+        step=10000,
+    )
+
+
 class THREER_PG_settings(bpy.types.PropertyGroup):
     """Footage, method and how the result comes into the scene. What begins with info_ is written by the extension."""
 
@@ -263,6 +329,7 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
     )
 
     active_view: bpy.props.IntProperty(name="View", description="The view chosen in the list", options={"HIDDEN"})
+    surfaces: bpy.props.PointerProperty(name="Surfaces", description="How surfaces are made", type=THREER_PG_surfaces)
     info_kind: bpy.props.StringProperty(options={"HIDDEN"})
     info_text: bpy.props.StringProperty(options={"HIDDEN"})
     info_warnings: bpy.props.StringProperty(options={"HIDDEN"})
@@ -273,7 +340,7 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
     info_height: bpy.props.IntProperty(options={"HIDDEN"})
 
 
-classes = (THREER_PG_file, THREER_PG_settings)
+classes = (THREER_PG_file, THREER_PG_surfaces, THREER_PG_settings)
 
 
 def register() -> None:

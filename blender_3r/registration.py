@@ -6,7 +6,7 @@ import bpy
 
 from . import panels, preferences, properties
 from .client import library, session
-from .operators import downloads, engine, footage, import_job, models, points, reconstruct
+from .operators import downloads, engine, footage, import_job, models, points, reconstruct, surfaces
 
 CLASSES = (
     *preferences.classes,
@@ -17,6 +17,7 @@ CLASSES = (
     *models.classes,
     *downloads.classes,
     *points.classes,
+    *surfaces.classes,
     *panels.classes,
 )
 

@@ -36,7 +36,13 @@ _numbers = itertools.count(1)
 
 
 class Job:
-    """Drives one engine process through one request. Call `pump` often; it never waits."""
+    """Drives one engine process through one request. Call `pump` often; it never waits.
+
+    title: what it makes, for the panel. again: the operator that starts it once more.
+    """
+
+    title = "Reconstruction"
+    again = "threer.reconstruct"
 
     def __init__(
         self,
@@ -164,7 +170,10 @@ class Job:
         self._ask()
 
     def _ask(self) -> None:
-        self._process.send("reconstruct", id=self.id, job=str(self.folder), request=self.request)
+        self._send_request("reconstruct", request=self.request)
+
+    def _send_request(self, type_: str, **fields: Any) -> None:
+        self._process.send(type_, id=self.id, job=str(self.folder), **fields)
         if self._cancelled_at is not None:
             self._process.send("cancel", id=self.id)
 

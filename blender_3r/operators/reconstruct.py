@@ -95,29 +95,12 @@ class THREER_OT_reconstruct(bpy.types.Operator):
         try:
             session.start(_turn(settings, context.scene))
         except EngineError as error:
-            return self._refuse(Failure(error.message, error.hint, error.kind))
+            return refuse(self, Failure(error.message, error.hint, error.kind))
         if is_headless():
-            return self._wait()
+            return wait_for_job(self)
         if is_later:
             self.report({"INFO"}, f"{session.waiting[-1].name} comes after the running job")
         return {"FINISHED"}
-
-    def _wait(self) -> set[str]:
-        """Without a window nothing else could run meanwhile: stay until the end."""
-        session.wait(lambda stage: print(f"3R: {stage}", flush=True))
-        state = session.job.state
-        failure = session.failure or state.failure
-        if failure is not None:
-            self.report({"ERROR"}, f"{failure.message} {failure.hint}".strip())
-            return {"CANCELLED"}
-        self.report({"INFO"}, str(state.summary.get("text") or "Reconstructed"))
-        return {"FINISHED"}
-
-    def _refuse(self, failure: Failure) -> set[str]:
-        if not session.is_taken:  # else the panel shows the running job
-            session.fail(failure)
-        self.report({"ERROR"}, f"{failure.message} {failure.hint}".strip())
-        return {"CANCELLED"}
 
 
 class THREER_OT_cancel(bpy.types.Operator):
@@ -217,6 +200,26 @@ class THREER_OT_open_job(bpy.types.Operator):
 
 
 # -- inside
+
+
+def wait_for_job(operator: bpy.types.Operator) -> set[str]:
+    """Without a window nothing else could run meanwhile: stay until the end of the job, and report it."""
+    session.wait(lambda stage: print(f"3R: {stage}", flush=True))
+    state = session.job.state
+    failure = session.failure or state.failure
+    if failure is not None:
+        operator.report({"ERROR"}, f"{failure.message} {failure.hint}".strip())
+        return {"CANCELLED"}
+    operator.report({"INFO"}, str(state.summary.get("text") or f"{session.job.title} done"))
+    return {"FINISHED"}
+
+
+def refuse(operator: bpy.types.Operator, failure: Failure) -> set[str]:
+    """Tell why a job cannot be started, in the panel too."""
+    if not session.is_taken:  # else the panel shows the running job
+        session.fail(failure)
+    operator.report({"ERROR"}, f"{failure.message} {failure.hint}".strip())
+    return {"CANCELLED"}
 
 
 def is_headless() -> bool:

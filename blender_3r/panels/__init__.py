@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import engine, main, method, model_menu, models, options, points
+from . import engine, main, method, model_menu, models, options, points, surfaces
 
 classes = (
     *main.classes,
@@ -11,5 +11,6 @@ classes = (
     *model_menu.classes,
     *models.classes,
     *points.classes,
+    *surfaces.classes,
     *engine.classes,
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import bpy
 
-from ..client.job import SILENCE_S
+from ..client.job import SILENCE_S, Job
 from ..client.pick import Pick
 from ..client.session import session
 from . import engine, method, text
@@ -161,14 +161,15 @@ def _title(box: bpy.types.UILayout, title: str, icon: str, alert: bool = False) 
 
 
 def _draw_failure(box: bpy.types.UILayout, failure: object) -> None:
-    _title(box, "Reconstruction Failed", "CANCEL", alert=True)
+    job = session.job or Job
+    _title(box, f"{job.title} Failed", "CANCEL", alert=True)
     text.draw_wrapped(box, failure.message)
     if failure.hint:
         text.draw_wrapped(box, failure.hint, icon="INFO")
     if failure.log:
         text.draw_wrapped(box, f"Log: {failure.log[-1][:120]}")
     row = box.row(align=True)
-    row.operator("threer.reconstruct", text="Retry", icon="FILE_REFRESH")
+    row.operator(job.again, text="Retry", icon="FILE_REFRESH")
     if session.job is not None:
         row.operator("threer.open_log", icon="TEXT")
     _draw_kept(box)
@@ -176,7 +177,10 @@ def _draw_failure(box: bpy.types.UILayout, failure: object) -> None:
 
 def _draw_cancelled(box: bpy.types.UILayout) -> None:
     _title(box, "Cancelled", "PAUSE")
-    text.draw_wrapped(box, "What was computed is kept. Reconstruct goes on from there.")
+    if session.job.again == Job.again:
+        text.draw_wrapped(box, "What was computed is kept. Reconstruct goes on from there.")
+    else:
+        text.draw_wrapped(box, "The reconstruction and the scene are as before.")
     _draw_kept(box)
 
 
@@ -188,7 +192,10 @@ def _draw_kept(box: bpy.types.UILayout) -> None:
 def _draw_done(box: bpy.types.UILayout) -> None:
     summary = session.job.state.summary
     solved, total = summary.get("solved", 0), summary.get("total", 0)
-    _title(box, f"{solved} of {total} frames solved", "CHECKMARK" if solved == total else "INFO")
+    if session.job.again == Job.again:
+        _title(box, f"{solved} of {total} frames solved", "CHECKMARK" if solved == total else "INFO")
+    else:
+        _title(box, f"{session.job.title} of {text.count(summary.get('faces', 0))} faces", "CHECKMARK")
     facts = box.column(align=True)
     facts.scale_y = 0.8
     for line in _facts(summary):
