@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import locale
-import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..engine.filelock import try_lock
 from . import environment, files
 from .job import Failure
 from .process import clean_environment, kill_tree, read_tail, start_detached
@@ -220,7 +219,6 @@ def only_one(folder: Path) -> contextlib.AbstractContextManager[None]:
 
     Raises Failed when another process, a second Blender, holds it.
     """
-    busy = Failed("Another Blender is working on this engine.", "Wait until it is done, then try again.")
     path = folder / "installing.lock"
     try:
         file = open(path, "a+b")  # noqa: SIM115 - closed below
@@ -230,20 +228,6 @@ def only_one(folder: Path) -> contextlib.AbstractContextManager[None]:
             "Change its rights or choose another engine folder in the preferences.",
         ) from None
     with file:
-        try:
-            _lock(file.fileno())
-        except OSError:
-            raise busy from None
+        if not try_lock(file):
+            raise Failed("Another Blender is working on this engine.", "Wait until it is done, then try again.")
         yield
-
-
-def _lock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

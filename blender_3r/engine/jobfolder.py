@@ -27,7 +27,6 @@ import errno
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +38,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from .errors import EngineError
+from .filelock import try_lock
 from .reconstruction import Reconstruction
 
 VIEW_ARRAYS = ("depth", "confidence", "color")
@@ -97,7 +97,7 @@ class JobFolder:
         with _disk_errors(self.path):
             file = open_to_append(self.path / ".lock")
         with file:  # closing it unlocks
-            if not _lock(file):
+            if not try_lock(file):
                 raise FolderInUse(self.path)
             yield
 
@@ -311,23 +311,6 @@ def write_array(path: Path, array: np.ndarray) -> None:
     with open(path, "wb") as file:
         sink = SimpleNamespace(write=file.write)  # given a real file, numpy writes past Python and its checks
         np.lib.format.write_array(sink, np.ascontiguousarray(array), allow_pickle=False)
-
-
-def _lock(file: BinaryIO) -> bool:
-    """Lock an open file for this process; False when another has it. It ends with the file, or with the process."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Anything else: a file system that knows no locks. Better unguarded than no job at all.
-        return error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-    return True
 
 
 @contextmanager

@@ -13,13 +13,13 @@ import json
 import os
 import re
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from ..errors import EngineError
+from ..filelock import try_lock
 from .places import zoo_home
 
 POLL_S = 0.05  # how often the waiting side looks
@@ -248,23 +248,10 @@ def claimed(path: Path) -> Iterator[None]:
     lock = zoo_home() / "locks" / name
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("ab") as stream:
-        try:
-            _lock(stream)
-        except OSError as error:
+        if not try_lock(stream):
             text = f"{path.name} is being downloaded already, perhaps by another Blender."
-            raise EngineError("machine", text, "Wait for the end of that download.") from error
+            raise EngineError("machine", text, "Wait for the end of that download.")
         yield  # closing the file gives the lock back
-
-
-def _lock(stream: BinaryIO) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _content_range(headers: Mapping[str, str]) -> tuple[int, int]:
