@@ -1,10 +1,13 @@
-"""A program that speaks the engine's protocol and computes nothing, for tests: python fake_engine.py MODE [SECONDS].
+"""A program that speaks the engine's protocol and computes nothing, for tests.
 
-Modes: work (a whole job over SECONDS), fail (a sentence), crash, killed, exit (ends without a word), stumble (is killed
-the first time it does a job), hang (stops listening in mid-job), deaf (never answers), garbage (noise between
-messages), version (another protocol), release (another version), huge (a line of 100 MB), half (messages in two
-halves; ends in the middle of the last), flood (messages as fast as the pipe takes them), family (starts a grandchild
-that outlives it), broken (unreadable results).
+    python fake_engine.py MODE [SECONDS [LARGE]]
+
+LARGE: times the size of the depth maps. Modes: work (a whole job over SECONDS), stream (camera by camera and view by
+view from the start; late in the job all cameras are corrected), fail (a sentence), crash, killed, exit (ends without a
+word), stumble (is killed the first time it does a job), hang (stops listening in mid-job), deaf (never answers),
+garbage (noise between messages), version (another protocol), release (another version), huge (a line of 100 MB), half
+(messages in two halves; ends in the middle of the last), flood (messages as fast as the pipe takes them), family
+(starts a grandchild that outlives it), broken (unreadable results).
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ FRAMES = 20
 STEPS = 40
 WIDTH, HEIGHT = 640, 360
 DEPTH_WIDTH, DEPTH_HEIGHT = 64, 36
+CORRECTION = 1.0  # along x
 
 
 def say(type_: str, **fields: object) -> None:
@@ -84,6 +88,9 @@ class Fake:
             left = self.seconds * (1 - step / STEPS)
             stage = "Tracking points" if step < STEPS // 2 else "Measuring depth"
             say("progress", id=id_, stage=stage, done=step, total=STEPS, fraction=step / STEPS, eta_s=left)
+            if self.mode == "stream":
+                self.stream(step, job, message)
+                continue
             if step == STEPS // 2:
                 write_cameras(job, message["request"])
                 say("cameras", id=id_, solved=FRAMES - 1, total=FRAMES)
@@ -96,6 +103,16 @@ class Fake:
             os.write(1, b'{"type": "done", "id": ')
             os._exit(0)
         say("done", id=id_, summary=summary(self.seconds))
+
+    def stream(self, step: int, job: JobFolder, message: dict) -> None:
+        """A frame in every second step."""
+        index, half = divmod(step, 2)
+        if half or index >= FRAMES - 1:
+            return
+        write_cameras(job, message["request"], index + 1, CORRECTION if step >= STEPS * 3 // 4 else 0.0)
+        say("cameras", id=message["id"], solved=index + 1, total=FRAMES)
+        write_view(job, index)
+        say("view", id=message["id"], index=index)
 
     def disturb(self, step: int, job: JobFolder) -> None:
         if self.mode == "garbage":
@@ -133,14 +150,14 @@ class Fake:
                 os._exit(7)
 
 
-def write_cameras(job: JobFolder, request: dict) -> None:
-    """A camera that walks forward; the last frame is not solved."""
+def write_cameras(job: JobFolder, request: dict, solved: int = FRAMES - 1, shift: float = 0.0) -> None:
+    """A camera that walks forward; the last frames are not solved."""
     lens = Intrinsics(WIDTH, HEIGHT, 600.0, 600.0, WIDTH / 2, HEIGHT / 2)
     views = []
     for index in range(FRAMES):
         pose = np.eye(4)
-        pose[:3, 3] = 0.05 * index, 0, 0.1 * index
-        views.append(View(f"frame_{index:04d}", index, lens, pose if index < FRAMES - 1 else None))
+        pose[:3, 3] = 0.05 * index + shift, 0, 0.1 * index
+        views.append(View(f"frame_{index:04d}", index, lens, pose if index < solved else None))
     job.write_cameras(
         Reconstruction(views, method="classic", reproj_error_px=0.42, fps=24.0, source=request["source"]["files"][0])
     )
@@ -148,10 +165,12 @@ def write_cameras(job: JobFolder, request: dict) -> None:
 
 def write_view(job: JobFolder, index: int) -> None:
     """A wall two units before the camera."""
-    rows, columns = np.mgrid[:DEPTH_HEIGHT, :DEPTH_WIDTH]
-    color = np.stack([rows * 7, columns * 4, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
-    depth = np.full((DEPTH_HEIGHT, DEPTH_WIDTH), 2.0, np.float32)
-    job.write_view(index, {"depth": depth, "confidence": np.ones_like(depth), "color": color})
+    large = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    height, width = DEPTH_HEIGHT * large, DEPTH_WIDTH * large
+    rows, columns = np.mgrid[:height, :width]
+    color = np.stack([rows * 255 // height, columns * 255 // width, np.full_like(rows, 90)], axis=-1)
+    depth = np.full((height, width), 2.0, np.float32)
+    job.write_view(index, {"depth": depth, "confidence": np.ones_like(depth), "color": color.astype(np.uint8)})
 
 
 def summary(seconds: float) -> dict:

@@ -30,11 +30,11 @@ def preferences() -> bpy.types.AddonPreferences:
     return bpy.context.preferences.addons[MODULE].preferences
 
 
-def use_fake_engine(folder: Path, mode: str, seconds: float = 0.3) -> Path:
+def use_fake_engine(folder: Path, mode: str, seconds: float = 0.3, large: int = 1) -> Path:
     """Let the preferences name a Python that runs the fake engine whatever it is asked for; jobs go to folder/jobs."""
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / f"python-{mode}"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE}" {mode} {seconds}\n')
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE}" {mode} {seconds} {large}\n')
     script.chmod(0o755)
     preferences().job_folder = str(folder / "jobs")
     preferences().engine_python = str(script)
