@@ -89,14 +89,16 @@ def engine_children() -> list[int]:
     return found
 
 
-def kill_engine_when(is_due: Callable[[], bool]) -> threading.Thread:
-    """Kill this Blender's engine with all it started, as soon as is_due."""
+def kill_engines_when(is_due: Callable[[], bool], count: int) -> threading.Thread:
+    """Kill this Blender's engines with all they started, so many one after the other, as soon as is_due."""
 
     def wait_and_kill() -> None:
-        while not is_due():
+        killed: set[int] = set()
+        while len(killed) < count:
+            for process in set(engine_children()) - killed if is_due() else ():
+                os.killpg(process, signal.SIGKILL)
+                killed.add(process)
             time.sleep(0.02)
-        for process in engine_children():
-            os.killpg(process, signal.SIGKILL)
 
     thread = threading.Thread(target=wait_and_kill, daemon=True)
     thread.start()
@@ -104,12 +106,12 @@ def kill_engine_when(is_due: Callable[[], bool]) -> threading.Thread:
 
 
 def killed(footage: Path, folder: Path) -> dict[str, Any]:
-    """The engine is killed as soon as cameras are on disk; what is there is imported."""
+    """The engine is killed as soon as cameras are on disk, and so is the next one; what is there is imported."""
     jobs = folder / "jobs"
     shot = folder / "Büro 東 take 2.mp4"
     shot.write_bytes(footage.read_bytes())
     before = datablocks()
-    killer = kill_engine_when(lambda: any(jobs.glob("*/cameras.json")))
+    killer = kill_engines_when(lambda: any(jobs.glob("*/cameras.json")), 2)
     sentence = sentence_of(lambda: extension.reconstruct(shot, quality="normal"))
     killer.join()
     found = {"sentence": sentence, "clean": datablocks() == before, "orphans": engine_children()}
@@ -117,6 +119,21 @@ def killed(footage: Path, folder: Path) -> dict[str, Any]:
     found["import"] = sentence_of(lambda: bpy.ops.threer.import_job(directory=str(job)))
     found["has_camera"] = bpy.context.scene.camera is not None
     return found
+
+
+def restarted(footage: Path, folder: Path) -> dict[str, Any]:
+    """The engine is killed once, as soon as a view is on disk."""
+    killer = kill_engines_when(lambda: any((folder / "jobs").glob("*/views/0*")), 1)
+    sentence = sentence_of(lambda: extension.reconstruct(footage, quality="draft"))
+    killer.join(1)
+    log = next((folder / "jobs").glob("*/log.txt")).read_text(encoding="utf-8")
+    return {
+        "sentence": sentence,
+        "was_killed": "the engine was killed, and was started again" in log,
+        "went_on": "goes on: " in log,
+        "scene": scene_facts(bpy.context.scene),
+        "engines": len(engine_children()),
+    }
 
 
 def refused(footage: Path, folder: Path) -> dict[str, Any]:
@@ -187,6 +204,7 @@ SCENARIOS = {
     "shared": shared,
     "whole": whole,
     "killed": killed,
+    "restarted": restarted,
     "refused": refused,
     "missing_engine": missing_engine,
     "imported": imported,

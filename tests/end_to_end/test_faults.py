@@ -26,6 +26,7 @@ from tests.end_to_end.driving import (
     ROOT,
     Driver,
     Mounts,
+    WatchedJob,
     check_done,
     check_kept,
     engines_of,
@@ -79,15 +80,45 @@ def test_killed_before_the_job(driver):
     check_done(driver.run(), VIEWS)
 
 
-def test_killed_in_the_job(driver):
-    driver.behave(sleep=0.15)
-    job = finish(driver.start(), lambda state: state.views_ready >= 3)
+def kill_when_it_has(job: WatchedJob, views: int) -> None:
+    """Kill the engine that does the job, as soon as it has told of so many views."""
+    finish(job, lambda state: state.views_ready >= views)
     os.kill(job.engine_pid, signal.SIGKILL)
+
+
+def test_killed_in_the_job_and_started_again(driver):
+    driver.behave(sleep=0.15, runs=str(driver.folder / "runs"))
+    job = driver.start()
+    first = job.engine_pid
+    kill_when_it_has(job, 3)
+    finish(job)
+    assert job.state.was_restarted
+    assert job.engine_pid != first
+    assert job.state.status == "done", job.state
+    assert [message["resumed"] for message in job.of("started")] == [False, True]
+    announced = [message["index"] for message in job.of("view")]
+    assert announced[-VIEWS:] == list(range(VIEWS)), "what was there was not announced again"
+    assert job.state.views_ready == VIEWS
+    assert (driver.folder / "runs").read_text().count("run") == 2
+    assert "the engine was killed, and was started again" in (job.folder / "log.txt").read_text()
+    check_kept(job)
+    driver.behave()
+    again = driver.run()
+    check_done(again, VIEWS, resumed=True)
+    assert again.engine_pid == job.engine_pid
+
+
+def test_killed_twice_in_one_job(driver):
+    driver.behave(sleep=0.15)
+    job = driver.start()
+    kill_when_it_has(job, 2)
+    finish(job, lambda state: state.was_restarted)
+    kill_when_it_has(job, 4)
     finish(job)
     assert job.state.status == "failed"
     assert job.state.failure.message == "The engine was killed before the job was done."
     assert "What was computed is kept." in job.state.failure.hint
-    assert len(job.of("view")) >= 3
+    assert len({message["index"] for message in job.of("view")}) >= 4
     check_kept(job)
     driver.behave()
     check_done(driver.run(), VIEWS, resumed=True)
@@ -318,7 +349,7 @@ def test_a_job_that_does_not_listen_is_ended_by_force(driver, monkeypatch):
 
 
 def test_engines_that_die_leave_no_handles_behind(driver):
-    driver.behave(kill_at=1)
+    driver.behave(kill_at=1)  # and so does the one that is started in its place
     counts = []
     for _ in range(6):
         job = driver.run()

@@ -86,6 +86,15 @@ def test_killed_engine_leaves_importable_job(package, tmp_path):
     assert found["has_camera"]
 
 
+def test_an_engine_killed_once_goes_on_from_its_views(package, tmp_path):
+    found = run_in_blender("restarted", "blender", package, tmp_path)
+    assert found["sentence"] is None
+    assert found["was_killed"]
+    assert found["went_on"]
+    assert found["scene"]["points"] > 20_000
+    assert found["engines"] == 1
+
+
 def test_bad_input_is_refused_in_a_sentence(package, tmp_path):
     found = run_in_blender("refused", "blender", package, tmp_path)
     for name, sentence in found["sentences"].items():
