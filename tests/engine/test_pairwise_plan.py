@@ -28,7 +28,7 @@ def budget(count, available, alignment="global"):
 
 
 def test_the_method_is_listed_without_torch():
-    assert [info.id for info in list_methods()] == ["classic", "pairwise"]
+    assert [info.id for info in list_methods()] == ["classic", "pairwise", "streaming", "multiview"]
     info = load_method("pairwise").INFO
     assert not info.commercial_use
     assert "torch" in info.needs

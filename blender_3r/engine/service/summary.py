@@ -24,6 +24,7 @@ def make_summary(job: JobFolder, result: Reconstruction, seconds: float, warning
         "lens": result.lens,
         "focal_is_certain": result.focal_is_certain,
         "points": points,
+        "interpolated": _interpolated(result),
         "warnings": list(dict.fromkeys([*warnings, *result.warnings])),
         "checks": [
             {**dataclasses.asdict(check), "value": finite(check.value), "limit": finite(check.limit)}
@@ -39,6 +40,8 @@ def summary_text(result: Reconstruction, points: int, seconds: float) -> str:
     noun = "frames" if result.kind == "video" else "photos"
     solved, total = len(result.solved), len(result.views)
     parts = [f"All {total} {noun} solved" if solved == total else f"{solved} of {total} {noun} solved"]
+    if _interpolated(result):
+        parts.append(f"{_interpolated(result)} of them interpolated")
     if finite(result.reproj_error_px) is not None:
         parts.append(f"mean error {result.reproj_error_px:.2f} px")
     if points:
@@ -55,6 +58,10 @@ def summary_text(result: Reconstruction, points: int, seconds: float) -> str:
     if failed:
         text += f" Doubtful: {failed[0].text}"
     return text
+
+
+def _interpolated(result: Reconstruction) -> int:
+    return sum(view.interpolated for view in result.views)
 
 
 def missing_names(result: Reconstruction, at_most: int = 6) -> str:

@@ -79,9 +79,7 @@ def make(architecture: str, seed: int = 0, **changes: object) -> nn.Module:
             state[f"{name}.weight"] *= 0.02
             state[f"{name}.bias"].copy_(plane())
         if architecture == "wint3r":
-            _look_ahead(
-                *(state[f"pts_head.output_block.{part}.{kind}"] for part in PARTS for kind in ("weight", "bias"))
-            )
+            _look_ahead(*(state[f"pts_head.output_block.{name}"] for name in LAST))
     return network.eval()
 
 
