@@ -11,6 +11,7 @@ from .. import preferences
 from ..client.library import library
 from ..client.model_facts import Model
 from ..client.session import session
+from ..client.window import redraw
 from ..panels import licence
 from .engine import OFFLINE
 
@@ -129,6 +130,7 @@ class THREER_OT_choose_model(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.scene.threer.model = self.model
+        redraw()
         return {"FINISHED"}
 
 

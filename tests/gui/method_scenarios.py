@@ -46,22 +46,31 @@ def methods(gui):
 
 
 def menu(gui):
-    """Open it, look at it, choose the second model of those that are here."""
+    """Open it for both kinds of lists, look at it, choose the second model of those that are here."""
     catalogue = sys.modules[f"{gui.module}.client.library"].library.catalogue
-    gui.settings.method = "pairwise"
-    gui.sidebar.tag_redraw()
-    yield from gui.wait(lambda: catalogue.status == "known", "the list of models")
-    yield from gui.pause(0.5)
-    with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.sidebar):
-        bpy.ops.wm.call_menu(name="THREER_MT_model")
-    yield from gui.pause(0.8)
-    subprocess.run(["import", "-window", "root", str(gui.out / "menu-window.png")], check=True)
-    for key in ("DOWN_ARROW", "RET"):  # the mouse stays, for what is below it would be chosen
-        gui.window.event_simulate(type=key, value="PRESS", x=gui.area.x + 300, y=gui.area.y + 200)
-        yield from gui.pause(0.2)
+    bpy.context.preferences.view.show_tooltips = False
+    for method in ("multiview", "pairwise"):
+        gui.settings.method = method
+        gui.sidebar.tag_redraw()
+        yield from gui.wait(lambda: catalogue.status == "known", "the list of models")
+        yield from gui.pause(0.5)
+        with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.sidebar):
+            bpy.ops.wm.call_menu(name="THREER_MT_model")
+        yield from gui.pause(0.8)
+        subprocess.run(["import", "-window", "root", str(gui.out / f"menu-{method}.png")], check=True)
+        if method == "multiview":
+            yield from key(gui, "ESC")
+    for name in ("DOWN_ARROW", "RET"):
+        yield from key(gui, name)
     assert gui.settings.model == "monst3r-512-dpt"
     yield from gui.pause(0.5)
     yield from gui.shot("menu-chosen")
+
+
+def key(gui, name):
+    """Press it where the mouse is, for what is below a mouse that moves would be chosen."""
+    gui.window.event_simulate(type=name, value="PRESS", x=gui.area.x + 300, y=gui.area.y + 200)
+    yield from gui.pause(0.3)
 
 
 def chosen(gui):
