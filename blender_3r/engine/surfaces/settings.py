@@ -55,5 +55,6 @@ class SurfaceSettings:
             settings = cls(**{name: value for name, value in data.items() if value is not None})
             settings.check()
         except TypeError as error:
-            raise EngineError("usage", f"A setting of the surface has the wrong form ({error}).") from error
+            text = f"A setting of the surface has the wrong form ({error})."
+            raise EngineError("usage", text, "See the command surface --help.") from error
         return settings
