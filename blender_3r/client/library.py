@@ -45,11 +45,11 @@ class Library:
             self.wake()
 
     def wish_estimate(self, key: Any, scene: bpy.types.Scene) -> None:
-        """Have a job of the scene estimated when its settings (key) are others than the last time. Called while
-        drawing; the timer asks once the settings have settled.
+        """Have a job of the scene estimated when its settings (key) are others than the last time, or the answer was
+        lost. Called while drawing; the timer asks once the settings have settled.
         """
         key = self._key(key, scene)
-        if key != self._estimate_key:
+        if key != self._estimate_key or self._is_estimate_lost:
             self._estimate_key, self._is_estimate_due = key, True
             self._estimate_since = time.monotonic()
             self.wake()
@@ -64,6 +64,13 @@ class Library:
     def is_estimate_current(self) -> bool:
         """What the catalogue has estimated is of the settings that were wished for last."""
         return not (self._is_estimate_due or self.catalogue.is_estimating)
+
+    @property
+    def _is_estimate_lost(self) -> bool:
+        """The engine was another one meanwhile, or had to leave for a job before it answered."""
+        catalogue = self.catalogue
+        has_answer = catalogue.estimate is not None or catalogue.estimate_failure is not None
+        return self.is_estimate_current and not has_answer and not session.is_running
 
     def wake(self) -> None:
         """Let the timer run."""

@@ -520,6 +520,26 @@ def test_what_will_not_fit_is_said_with_the_number_that_does(zoo, threer):
     assert bpy.ops.threer.reconstruct.poll(), "an estimate is no verdict"
 
 
+def test_an_estimate_that_is_lost_is_asked_for_again(zoo, threer):
+    """Another engine with the same models; and one that had to leave before it answered."""
+    here(MAST3R)
+    threer.path = str(MOVIE)
+    threer.method = "pairwise"
+    catalogue = zoo()
+    drawn()
+    until(lambda: library.is_estimate_current and catalogue.estimate is not None)
+    zoo("zoo-tight")
+    assert "Estimating what it needs..." in drawn()
+    until(lambda: library.is_estimate_current and catalogue.estimate is not None)
+    assert "With this graph 19 images fit." in drawn()
+    threer.quality = "fine"
+    drawn()
+    until(lambda: catalogue.is_estimating)
+    catalogue.make_room()
+    assert "Estimating what it needs..." in drawn()
+    until(lambda: library.is_estimate_current and catalogue.estimate is not None)
+
+
 # -- the process
 
 
