@@ -10,10 +10,16 @@ from typing import Any
 from .. import zoo
 from ..errors import EngineError
 from ..methods.memory import USABLE, free_memory, in_gigabytes
+from ..methods.multiview import estimate as multiview_estimate
+from ..methods.multiview import options as multiview_options
 from ..methods.pairwise.estimate import Budget, pair_map_bytes
 from ..methods.pairwise.options import Options
 from ..methods.pairwise.pairs import Pairs, choose_pairs, graph_pairs
 from ..methods.pairwise.pictures import SQUARE_SIZE, sizes_of
+from ..methods.streaming import options as streaming_options
+from ..methods.streaming.estimate import state_bytes
+from ..methods.streaming.options import frames_for_network
+from ..methods.streaming.pictures import sizes_for
 from .auto import AUTO, Choice, resolved
 from .devices import network_device
 from .settings import check_request
@@ -23,6 +29,7 @@ DEFAULT_MODEL, DEFAULT_SIZE = "mast3r-512", 512
 VIEW_BYTES_PER_PIXEL = 4 + 4 + 3  # depth, confidence, color
 CLASSIC = {"draft": (320, 16), "normal": (512, 32), "fine": (768, 64)}  # long side and number of its depth maps
 RESERVE_BYTES = 200_000_000  # of the disk
+PLACES = {"cpu": "the processor", "cuda": "the graphics card", "mps": "the graphics processor"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,10 @@ def estimate_job(request: Any, count: Any, size: Any, folder: str | None = None)
     width, height = size
     if method == "pairwise":
         found = _pairwise(Options.from_json(settings), "video" if source.is_video else "photos", count, width, height)
+    elif method == "multiview":
+        found = _multiview(multiview_options.Options.from_json(settings), count, width, height)
+    elif method == "streaming":
+        found = _streaming(streaming_options.Options.from_json(settings), count, width, height)
     elif method == "classic":
         found = _classic(settings, count, width, height)
     else:
@@ -131,9 +142,82 @@ def _pairwise(options: Options, kind: str, count: int, width: int, height: int) 
     return _judged(found, pairs, record.title, usable.get(device))
 
 
+def _multiview(options: multiview_options.Options, count: int, width: int, height: int) -> Estimate:
+    record = zoo.find_record(options.model or multiview_estimate.DEFAULT_MODEL)
+    if record.architecture not in multiview_estimate.ARCHITECTURES:
+        raise EngineError("usage", f"{record.title} does not see all views at once.", "Choose another model.")
+    image_size = int(options.image_size or record.image_size or multiview_estimate.DEFAULT_SIZE)
+    device = network_device(options.device)
+    free = free_memory(device)
+    usable = None if free is None else int(USABLE * free)
+    network, limit = record.memory_bytes, options.memory_limit
+    available = limit if limit is not None else None if usable is None else max(0, usable - network)
+    facts = {
+        "images": count,
+        "device": device,
+        "network_bytes": network,
+        "memory_free": limit if limit is not None else usable or 0,
+    }
+    try:
+        plan = multiview_estimate.forecast(
+            record.architecture, options, count, (width, height), image_size, available, _precision(options, device)
+        )
+    except EngineError as error:
+        if error.kind != "machine":
+            raise
+        return Estimate(**facts, fits=False, text=error.message, hint=error.hint)
+    disk = VIEW_BYTES_PER_PIXEL * plan.whole[0] * plan.whole[1] * count if options.dense else 0
+    needed = network + plan.pass_bytes
+    text = f"{plan.text} on {PLACES[device]}: about {in_gigabytes(needed)} of memory and {_size(disk)} on disk."
+    return Estimate(**facts, memory_bytes=needed, disk_bytes=disk, text=text)
+
+
+def _precision(options: multiview_options.Options, device: str) -> str:
+    """As the method chooses it, as far as memory goes."""
+    if options.precision != "auto":
+        return options.precision
+    return "bfloat16" if device == "cuda" else "float32"
+
+
+def _streaming(options: streaming_options.Options, count: int, width: int, height: int) -> Estimate:
+    record = zoo.find_record(options.model or streaming_options.DEFAULT_MODEL)
+    if record.architecture not in streaming_options.OF_MODELS:
+        raise EngineError("usage", f"{record.title} does not walk through a sequence.", "Choose another model.")
+    image_size = int(options.image_size or record.image_size or streaming_options.DEFAULT_SIZE)
+    picture, whole = sizes_for(record.architecture, width, height, image_size)
+    device = network_device(options.device)
+    free = free_memory(device)
+    usable = None if free is None else int(USABLE * free)
+    looked_at = len(frames_for_network(count, options.every))
+    needed = record.memory_bytes + state_bytes(record.architecture, options, looked_at, picture)
+    disk = VIEW_BYTES_PER_PIXEL * whole[0] * whole[1] * looked_at if options.dense else 0
+    room = options.memory_limit if options.memory_limit is not None else usable
+    found = Estimate(
+        images=count,
+        device=device,
+        network_bytes=record.memory_bytes,
+        memory_bytes=needed,
+        memory_free=room or 0,
+        disk_bytes=disk,
+    )
+    if room is not None and needed > room:
+        message = (
+            f"{record.title} needs about {in_gigabytes(needed)} of memory on {PLACES[device]}, and "
+            f"{in_gigabytes(room)} may be used."
+        )
+        hint = (
+            "Close other programs, or choose a smaller model" if device == "cpu" else "Choose the processor as device"
+        )
+        return _replaced(found, fits=False, text=message, hint=f"{hint}.")
+    through = f", {looked_at} of them through the network" if looked_at < count else ""
+    frames = "frame" if count == 1 else "frames"
+    text = f"{count} {frames}{through} on {PLACES[device]}: about {in_gigabytes(needed)} of memory"
+    return _replaced(found, text=f"{text} and {_size(disk)} on disk.")
+
+
 def _judged(found: Estimate, pairs: Pairs, title: str, usable: int | None) -> Estimate:
     """With the sentence: what it takes, or that not even the network fits."""
-    place = {"cpu": "the processor", "cuda": "the graphics card", "mps": "the graphics processor"}[found.device]
+    place = PLACES[found.device]
     if usable is not None and found.network_bytes > usable:
         message = (
             f"{title} alone needs about {in_gigabytes(found.network_bytes)} of memory on {place}, and "

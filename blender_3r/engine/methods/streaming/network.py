@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from ..networks import Weights, choose_weights
-from .options import OF_MODELS, Options
+from .options import DEFAULT_MODEL, OF_MODELS, Options
 
-DEFAULT_MODEL = "wint3r-512"
-SMALLER_SIZE = 224
 METRIC = ("cut3r", "point3r")
 # From which confidence on, the network's own, a point is kept: those of the demos. Point3R, which has none, has the
 # heads of CUT3R.

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ...errors import EngineError
 from ..network_options import NetworkOptions
 
+DEFAULT_MODEL, DEFAULT_SIZE = "wint3r-512", 512
+SMALLER_SIZE = 224  # of the long side, where memory does not do for more
 CAMERA_FROM = ("head", "points")
 # Which of the options a model knows, by architecture; the others are everybody's.
 OF_MODELS: dict[str, tuple[str, ...]] = {
@@ -74,3 +76,9 @@ class Options(NetworkOptions):
             )
         if self.revisit_update is not None and self.passes == 1:
             raise EngineError("usage", "Nothing is revisited in a single pass.", "Give --revisit 2 too.")
+
+
+def frames_for_network(count: int, every: int) -> list[int]:
+    """Every n-th of so many frames, and the last, so that all others lie between two of them."""
+    chosen = list(range(0, count, every))
+    return chosen if chosen[-1] == count - 1 else [*chosen, count - 1]

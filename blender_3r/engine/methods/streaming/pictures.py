@@ -10,7 +10,7 @@ from PIL import Image
 
 from ...errors import EngineError
 from ..multiview.pictures import UnitPicture
-from ..pairwise.pictures import Picture, prepare
+from ..pairwise.pictures import Picture, prepare, sizes_of
 
 PORTRAIT_RATIO = 1.1  # a frame that much higher than wide is cut upright
 MARGIN = 1e-8  # of the scale, so that rounding never leaves a side too short
@@ -98,16 +98,34 @@ def prepare_for_wint3r(image: np.ndarray, size: int = LONG_SIDE) -> NormalisedPi
     Source: WinT3R, specification section 2.
     """
     height, width = image.shape[:2]
-    longest = max(width, height)
-    target = tuple(max(1, round(side * size / longest)) for side in (width, height))
-    smooth = Image.Resampling.LANCZOS if longest > size else Image.Resampling.BICUBIC
+    cut, target = _wint3r_sizes(width, height, size)
+    smooth = Image.Resampling.LANCZOS if max(width, height) > size else Image.Resampling.BICUBIC
     whole = np.array(Image.fromarray(image).resize(target, smooth))
+    offset = (target[0] // 2 - cut[0] // 2, target[1] // 2 - cut[1] // 2)
+    return NormalisedPicture((height, width), whole, (cut[1], cut[0]), offset)
+
+
+def _wint3r_sizes(width: int, height: int, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(W, H) of the network's picture and of the whole scaled frame."""
+    target = tuple(max(1, round(side * size / max(width, height))) for side in (width, height))
     aspect = max(target) / min(target)
     shapes = [max(PATCH, round(short * size / LONG_SIDE / PATCH) * PATCH) for short in SHORT_SIDES]
     short = next((short for short in shapes if size / short > aspect - SHAPE_TOLERANCE), shapes[-1])
-    cut = (size, short) if target[0] >= target[1] else (short, size)
-    offset = (target[0] // 2 - cut[0] // 2, target[1] // 2 - cut[1] // 2)
-    return NormalisedPicture((height, width), whole, (cut[1], cut[0]), offset)
+    return (size, short) if target[0] >= target[1] else (short, size), target
+
+
+def sizes_for(architecture: str, width: int, height: int, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(h, w) of the network's picture and (H', W') of the whole scaled frame that prepare_for() would make, without a
+    frame at hand. Raises EngineError as plan_cut() does.
+    """
+    if architecture not in ("spann3r", "wint3r"):
+        return sizes_of(width, height, size)
+    if architecture == "spann3r":
+        cut = plan_cut(width, height, (size, size))
+        picture, whole = cut.size, cut.scaled
+    else:
+        picture, whole = _wint3r_sizes(width, height, size)
+    return picture[::-1], whole[::-1]
 
 
 def prepare_for(architecture: str, image: np.ndarray, size: int) -> Picture:

@@ -11,8 +11,8 @@ from ...media.frames import FrameSource
 from ..base import Context, Event, Progress
 from ..memory import DoesNotFit
 from ..networks import choose_device, choose_precision, is_memory_error, loaded, out_of_memory, release
-from .network import SMALLER_SIZE, Model, choose_model
-from .options import Options
+from .network import Model, choose_model
+from .options import SMALLER_SIZE, Options
 from .stages import LOADING
 from .stream import Stream
 

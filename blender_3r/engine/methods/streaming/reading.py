@@ -84,9 +84,3 @@ def in_groups(arrivals: Iterable[Arrival], size: int) -> Iterator[list[Arrival]]
             group = []
     if group:
         yield group
-
-
-def frames_for_network(count: int, every: int) -> list[int]:
-    """Every n-th of so many frames, and the last, so that all others lie between two of them."""
-    chosen = list(range(0, count, every))
-    return chosen if chosen[-1] == count - 1 else [*chosen, count - 1]

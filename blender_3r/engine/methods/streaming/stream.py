@@ -20,9 +20,9 @@ from ..networks import cancellable, computing, is_memory_error, release
 from ..pairwise.pictures import Picture
 from ..views import no_camera, view_arrays
 from .drivers import Driver, Finished, make_driver
-from .network import SMALLER_SIZE, Model
-from .options import Options
-from .reading import Arrival, Reader, frames_for_network, in_groups
+from .network import Model
+from .options import SMALLER_SIZE, Options, frames_for_network
+from .reading import Arrival, Reader, in_groups
 from .stages import LOOKING
 from .store import DRIVER, TRACK, StateFile, joined, part
 from .track import Track
