@@ -21,20 +21,11 @@ from ..scene.jobdata import JobData, read_job
 from ..scene.plate import scene_frames
 from ..scene.surface_data import Surfaces, dense_views, read_fused, spread
 from ..scene.surface_looks import LOOKS, set_look
-from ..scene.surfaces import add_view_surfaces, build_surfaces_in_slices, surfaces_of
+from ..scene.surfaces import add_view_surfaces, build_surfaces_in_slices, job_of, surfaces_of
 from .reconstruct import is_headless, refuse, wait_for_job
 
 if TYPE_CHECKING:
     from ..properties import THREER_PG_surfaces
-
-
-def job_of(context: bpy.types.Context) -> str | None:
-    """The folder of the job that the user means: the active object's, else the only one in the scene."""
-    active = context.active_object
-    if active is not None and active.get(tags.JOB):
-        return active[tags.JOB]
-    jobs = {item[tags.JOB] for item in context.scene.objects if item.get(tags.ROLE) == "root" and item.get(tags.JOB)}
-    return jobs.pop() if len(jobs) == 1 else None
 
 
 class _SurfaceOperator:

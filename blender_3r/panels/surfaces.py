@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import bpy
 
-from ..operators.surfaces import job_of
 from ..scene.surface_looks import LOOKS
-from ..scene.surfaces import surfaces_of
+from ..scene.surfaces import job_of, surfaces_of
 
 
 class THREER_PT_surfaces(bpy.types.Panel):

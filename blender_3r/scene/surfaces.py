@@ -83,6 +83,15 @@ def build_surfaces_in_slices(scene: bpy.types.Scene, surfaces: Surfaces) -> Gene
         bpy.data.batch_remove(made)
 
 
+def job_of(context: bpy.types.Context) -> str | None:
+    """The folder of the job that the user means: the active object's, else the only one in the scene."""
+    active = context.active_object
+    if active is not None and active.get(tags.JOB):
+        return active[tags.JOB]
+    jobs = {item[tags.JOB] for item in context.scene.objects if item.get(tags.ROLE) == "root" and item.get(tags.JOB)}
+    return jobs.pop() if len(jobs) == 1 else None
+
+
 def surfaces_of(scene: bpy.types.Scene, job: str) -> list[bpy.types.Object]:
     """The surfaces of a job in scene."""
     return [item for (role, _), item in tags.objects_of(scene, job).items() if role in ROLES]
