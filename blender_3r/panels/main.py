@@ -36,7 +36,7 @@ class THREER_PT_main(bpy.types.Panel):
         method.draw_estimate(layout, context.scene)
         layout.separator(factor=0.5)
         if session.is_running:
-            _draw_running(layout)
+            _draw_running(layout, settings)
         else:
             row = layout.row()
             row.scale_y = 1.6
@@ -92,7 +92,7 @@ _KIND_ICONS = {"movie": "FILE_MOVIE", "sequence": "RENDERLAYERS", "photos": "IMA
 # -- a running job
 
 
-def _draw_running(layout: bpy.types.UILayout) -> None:
+def _draw_running(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
     state = session.job.state
     column = layout.column(align=True)
     column.progress(factor=state.fraction, text=f"{state.stage}  {state.fraction * 100:.0f} %")
@@ -103,7 +103,7 @@ def _draw_running(layout: bpy.types.UILayout) -> None:
     button = row.row()
     button.enabled = state.status != "cancelling"
     button.operator("threer.cancel", icon="X", text="Cancel")
-    if state.pick is not None:
+    if state.pick is not None and state.pick.why != method.shown_pick(settings):
         method.draw_pick(layout, state.pick)
     if state.solved is not None:
         layout.label(text=f"{state.solved} of {state.total} cameras found", icon="CAMERA_DATA")

@@ -59,6 +59,12 @@ def draw_pick(layout: bpy.types.UILayout, picked: Pick) -> None:
     draw_wrapped(layout, picked.why, icon="CHECKMARK")
 
 
+def shown_pick(settings: THREER_PG_settings) -> str:
+    """The line that stands under the menu, "" for none."""
+    picked = model_choice.pick(settings)
+    return picked.why if picked is not None else ""
+
+
 def _draw_no_pick(layout: bpy.types.UILayout) -> None:
     failure = library.catalogue.estimate_failure
     if not library.is_estimate_current:

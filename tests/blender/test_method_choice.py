@@ -173,12 +173,17 @@ def test_the_request_of_auto_leaves_the_choice_to_the_engine(threer):  # noqa: F
     assert (settings["device"], settings["precision"], settings["memory_gb"]) == ("cuda:1", "float16", 6.0)
 
 
-def test_a_running_and_a_finished_job_tell_the_choice(threer, tmp_path):  # noqa: F811
+def test_a_running_and_a_finished_job_tell_the_choice(threer, tmp_path, monkeypatch):  # noqa: F811
     session.engine = Status("ready", "Installed somewhere.")
     session.job = StandInJob(tmp_path, status="running", stage="Tracking points", fraction=0.2, pick=Pick("classic"))
     session.home = Home("", bpy.context.scene.name, bpy.context.scene.session_uid)
     session.job.state.pick = Pick("classic", why=WHY)
     assert f"[threer.cancel: Cancel] {WHY}" in drawn()
+    monkeypatch.setattr(model_choice, "pick", lambda settings: Pick("classic", why=WHY))
+    threer.path = str(MOVIE)
+    assert drawn().count(WHY) == 1, "it stands under the menu already"
+    monkeypatch.undo()
+    threer.path = ""
     session.job.state.status = "done"
     session.job.state.summary = {"solved": 40, "total": 40, "choice": {"method": "classic", "why": WHY}}
     assert f"40 of 40 frames solved [threer.dismiss: ] {WHY}" in drawn()

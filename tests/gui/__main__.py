@@ -28,7 +28,7 @@ CANNOT = 77
 PICTURES = """first_steps/offline first_steps/no-engine installing/installing installing/install-failed
   engine_care/preferences-window
   first_steps/no-footage first_steps/ready job/running troubles/failed troubles/crashed troubles/stopping
-  methods/auto-footage methods/auto-one-image
+  methods/auto-one-image
   models/licence-window models/models-downloading models/models-list models/models-tight
   troubles/cancelled troubles/missing-footage busy_artist/waiting busy_artist/other-file real_job/real-running
   real_job/real-done real_job/real-window real_job/camera-window""".split()
