@@ -55,8 +55,8 @@ def adjust_cameras(
 ) -> Adjusted | None:
     """The reconstruction's cameras, adjusted; None when there is too little to go by, or nothing is won.
 
-    lens: "shared" (by all), "groups" (by frames of one camera), "zoom" (each frame its own) or "fixed". scale: pixels of a frame to
-    one of the network's picture.
+    lens: "shared" (by all), "groups" (by frames of one camera), "zoom" (each frame its own) or "fixed". scale: pixels
+    of a frame to one of the network's picture.
     """
     cameras = Cameras.from_views(reconstruction.views)
     tracks = int(observations.track.max(initial=-1)) + 1

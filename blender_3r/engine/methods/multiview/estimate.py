@@ -1,6 +1,7 @@
 """What a pass takes, said before it starts: bytes of a view, views that fit. No torch.
 
-A pass takes a fixed part, and per view a part that grows with its patches and one that grows with its pixels.
+What a pass holds grows with the patches of its views, what its heads hold with those of the views they take at once;
+neither grows with the number of layers.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..memory import DoesNotFit, in_gigabytes
+from .chunks import plan
+from .layout import Layout
+from .options import Options
 
 DEFAULT_MODEL, DEFAULT_SIZE = "vggt-1b", 518
 ARCHITECTURES = ("vggt", "pi3", "pi3x", "fast3r", "mv_dust3r")
@@ -15,24 +19,25 @@ ARCHITECTURES = ("vggt", "pi3", "pi3x", "fast3r", "mv_dust3r")
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes in float32. fixed: of the parts that take a few views at a time. per_token, per_pixel: of every view's
-    patches and pixels. most: views in a pass, as drivers have it.
+    """Bytes in float32 for a patch of a view. kept: of every view of a pass. at_once: of the views that the heads take
+    at once. followed: of every view besides, where points are followed. most: views in a pass, as drivers have it.
     """
 
-    fixed: int
-    per_token: int
-    per_pixel: int
+    kept: int
+    at_once: int
     most: int
+    followed: int = 0
 
 
-# Measured with layers of the published widths: `python -m benchmarks.multiview`.
+# Measured: `python -m benchmarks.multiview`.
 NEEDS = {
-    "vggt": Need(2_600_000_000, 100_000, 40, 200),
-    "pi3": Need(800_000_000, 70_000, 120, 1000),
-    "pi3x": Need(1_500_000_000, 70_000, 120, 1000),
-    "fast3r": Need(2_000_000_000, 90_000, 60, 1000),
-    "mv_dust3r": Need(800_000_000, 120_000, 120, 24),
+    "vggt": Need(100_000, 100_000, 200, followed=100_000),
+    "pi3": Need(100_000, 100_000, 1000),
+    "pi3x": Need(100_000, 100_000, 1000),
+    "fast3r": Need(100_000, 100_000, 1000),
+    "mv_dust3r": Need(100_000, 100_000, 24),
 }
+AT_ONCE = 8  # views that the heads take
 HALF = 0.6  # of that in 16 bits: heads and results stay in float32
 
 
@@ -40,24 +45,26 @@ class Room:
     """What fits into so many bytes beside the network."""
 
     def __init__(
-        self, architecture: str, size: tuple[int, int], tokens: int, available: int | None, precision: str = "float32"
+        self, architecture: str, tokens: int, available: int | None, precision: str = "float32", refine: bool = False
     ) -> None:
-        """size: (h, w) of the largest picture, tokens: its patches. available: bytes, None = any number."""
+        """tokens: patches of the largest picture. available: bytes, None = any number. refine: points are followed."""
         self.need, self.available = NEEDS[architecture], available
-        factor = 1.0 if precision == "float32" else HALF
-        self.fixed = int(factor * self.need.fixed)
-        self.per_view = int(factor * (self.need.per_token * tokens + self.need.per_pixel * size[0] * size[1]))
+        factor = tokens * (1.0 if precision == "float32" else HALF)
+        self.at_once = int(factor * self.need.at_once)
+        self.per_view = int(factor * (self.need.kept + (self.need.followed if refine else 0)))
 
     def needed(self, views: int) -> int:
         """Bytes that a pass over so many views takes, without the network."""
-        return self.fixed + self.per_view * views
+        return self.per_view * views + self.at_once * min(views, AT_ONCE)
 
     @property
     def views_that_fit(self) -> int:
         """In one pass; 0 when not even one does."""
         if self.available is None:
             return self.need.most
-        return max(0, min(self.need.most, (self.available - self.fixed) // self.per_view))
+        few = self.available // (self.per_view + self.at_once)
+        many = (self.available - AT_ONCE * self.at_once) // self.per_view
+        return max(0, min(self.need.most, few if few < AT_ONCE else many))
 
     def choose_size(self, count: int, asked: int | None) -> int:
         """Views of a pass over some of `count` views. asked: by the user; fewer where that does not fit.
@@ -74,3 +81,53 @@ class Room:
                 "Use a smaller image size or a smaller model, close other programs, or compute on another device.",
             )
         return max(least, min(count, fitting, asked or count))
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a job over `views` pictures takes. pass_views, overlap, passes: how it is cut. fitting: views that fit into
+    one pass. pass_bytes: memory of a pass beside the network. picture: (h, w) of the network's, whole: of the job's
+    maps.
+    """
+
+    views: int
+    pass_views: int
+    overlap: int
+    passes: int
+    fitting: int
+    pass_bytes: int
+    picture: tuple[int, int]
+    whole: tuple[int, int]
+
+    @property
+    def text(self) -> str:
+        """How it is cut, as a phrase."""
+        if self.passes == 1:
+            return "1 image in one pass" if self.views == 1 else f"{self.views} images in one pass"
+        return (
+            f"{self.views} images in {self.passes} passes of {self.pass_views}, {self.overlap} of them shared "
+            f"({self.fitting} fit into one)"
+        )
+
+
+def forecast(
+    architecture: str,
+    options: Options,
+    count: int,
+    size: tuple[int, int],
+    image_size: int,
+    available: int | None,
+    precision: str = "float32",
+) -> Forecast:
+    """For count frames of size (W, H). available: bytes beside the network, None = any number.
+
+    Raises DoesNotFit when not even two views fit.
+    """
+    layout = Layout(architecture, [(size[1], size[0])], image_size)
+    room = Room(architecture, layout.tokens(0), available, precision, options.refine)
+    views = room.choose_size(count, options.chunk_size)
+    overlap = options.overlap_of(views) if views < count else 0
+    parts = plan(count, views, overlap)
+    return Forecast(
+        count, views, overlap, len(parts), room.views_that_fit, room.needed(views), layout.sizes[0], layout.scaled[0]
+    )

@@ -172,9 +172,8 @@ class _Work:
         if available is None:
             free = free_memory(self.device.type, self.device.index)
             available = None if free is None else max(0, int(USABLE * free) - self._network_bytes)
-        largest = max(self.pictures.used, key=self.layout.tokens)
-        size, tokens = self.layout.sizes[largest], self.layout.tokens(largest)
-        return Room(self.weights.record.architecture, size, tokens, available, self.precision)
+        tokens = max(self.layout.tokens(frame) for frame in self.pictures.used)
+        return Room(self.weights.record.architecture, tokens, available, self.precision, self.options.refine)
 
     def _next(self, covered: int, size: int) -> range:
         return next_chunk(covered, len(self.pictures.used), size, self.options.overlap_of(size))
