@@ -27,7 +27,9 @@ def draw_models(layout: bpy.types.UILayout) -> None:
     if "PyTorch" in catalogue.missing:
         draw_needs_full(layout, "These models need the Full engine, which has PyTorch.")
     shown = model_choice.listed()
-    for method in dict.fromkeys(model.method for model in shown):
+    for method in dict.fromkeys([*METHOD_TITLES, *(model.method for model in shown)]):
+        if not any(model.method == method for model in shown):
+            continue
         column = layout.column(align=True)
         column.label(text=METHOD_TITLES.get(method, method.capitalize()))
         for model in shown:
