@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,13 +16,17 @@ FALLBACK_ROWS = 2_000_000
 
 @dataclass(frozen=True)
 class PairMatches:
-    """Matches of the pair of images (first, second): pixels (k, 2) integer and confidence (k,)."""
+    """Matches of the pair of images (first, second): pixels (k, 2) integer and confidence (k,).
+
+    shift_second: (k, 2) what the place in the second image is off its whole pixel, below half of one; None = nothing.
+    """
 
     first: int
     second: int
     xy_first: Tensor
     xy_second: Tensor
     confidence: Tensor
+    shift_second: Tensor | None = None
 
     def is_matched(self, threshold: float) -> bool:
         """Whether the best of the matches is above the threshold."""
@@ -33,7 +37,14 @@ class PairMatches:
         if len(self.confidence) <= count:
             return self
         kept = self.confidence.topk(count).indices.sort().values
-        return PairMatches(self.first, self.second, self.xy_first[kept], self.xy_second[kept], self.confidence[kept])
+        shift = None if self.shift_second is None else self.shift_second[kept]
+        return replace(
+            self,
+            xy_first=self.xy_first[kept],
+            xy_second=self.xy_second[kept],
+            confidence=self.confidence[kept],
+            shift_second=shift,
+        )
 
 
 @dataclass(frozen=True)
@@ -59,8 +70,9 @@ class Condensed:
 
     size: (n, 2) width and height. base_focal: (n,). median_depth: (n,) of the core depths. core: (B,) core depth
     over the median, image after image; block_image: (B,).
-    Anchors are the matched pixels, image after image (anchors_per_image), neighbour after neighbour. anchor_pixel:
-    (3, M) x, y, 1; anchor_block: (M,) index into core; anchor_offset: (M,) depth over that of the block's centre.
+    Anchors are the matched places, image after image (anchors_per_image), neighbour after neighbour. anchor_pixel:
+    (3, M) x, y, 1, less than half a pixel off a whole one; anchor_block: (M,) index into core; anchor_offset: (M,)
+    depth of the whole pixel over that of the block's centre.
     partner: (M,) the anchor at a match's other end. confidence: (M,) of the match, 0 in pairs that count as unmatched.
     slices: (i, j) -> first and last + 1 of the anchors of i matched with j.
     fallback_anchor: (F,) an anchor; fallback_points: (3, F) where an unmatched pair sees it, in the frame of one
@@ -137,20 +149,20 @@ def _anchors(
     images: list[CanonicalImage], pairs: list[PairMatches], block_start: Tensor
 ) -> tuple[dict[str, Tensor], dict[tuple[int, int], tuple[int, int]]]:
     """The anchors of all images, neighbours in the order of the symmetrised pairs, and where each pair's lie."""
-    neighbours: list[list[tuple[int, Tensor]]] = [[] for _ in images]
+    neighbours: list[list[tuple[int, Tensor, Tensor | None]]] = [[] for _ in images]
     for pair in pairs:
-        neighbours[pair.first].append((pair.second, pair.xy_first))
+        neighbours[pair.first].append((pair.second, pair.xy_first, None))
     for pair in pairs:
-        neighbours[pair.second].append((pair.first, pair.xy_second))
+        neighbours[pair.second].append((pair.first, pair.xy_second, pair.shift_second))
     slices: dict[tuple[int, int], tuple[int, int]] = {}
     pixels, blocks, offsets = [torch.zeros(0, 2)], [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0)]
     done = 0
     for i, image in enumerate(images):
-        for second, xy in neighbours[i]:
+        for second, xy, shift in neighbours[i]:
             block, offset = image.anchors(xy)
             slices[i, second] = (done, done + len(xy))
             done += len(xy)
-            pixels.append(xy.float())
+            pixels.append(xy.float() if shift is None else xy + shift.float())
             blocks.append(block + block_start[i])
             offsets.append(offset)
     xy = torch.cat(pixels)

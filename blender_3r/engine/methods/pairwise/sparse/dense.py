@@ -29,7 +29,7 @@ def sparse_points(condensed: Condensed, geometry: Geometry, colors: list[np.ndar
     used = condensed.confidence.cpu().numpy() > 0
     pixel = condensed.anchor_pixel[:2].T.cpu().numpy()
     off = np.linalg.norm(match_pixels(condensed, geometry).T.cpu().numpy() - pixel, axis=1)
-    image, pixel = condensed.anchor_image.numpy()[used], pixel[used].astype(np.int64)
+    image, pixel = condensed.anchor_image.numpy()[used], np.rint(pixel[used]).astype(np.int64)
     rows = np.column_stack([image, pixel])
     _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     inverse = inverse.reshape(-1)
