@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from blender_3r.engine.errors import Cancelled
 from blender_3r.engine.geometry.focal import estimate_focal
 from blender_3r.engine.geometry.rotations import rotation_from_vector
 from blender_3r.engine.geometry.similarity import fit_cameras, fit_similarity
@@ -67,6 +68,11 @@ def test_focal_of_a_pointmap_with_outliers(mode):
     assert estimate_focal(points, (18.0, 16.0), mode) == pytest.approx(40.0, rel=0.01)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_points_that_tell_nothing_have_no_focal():
+    assert np.isnan(estimate_focal(np.full((8, 8, 3), np.nan)))
+
+
 def test_focal_is_kept_within_limits():
     unit = 40 / (2 * np.tan(np.radians(30)))
     assert estimate_focal(pointmap(), limits=(1.3, 3.5)) == pytest.approx(1.3 * unit)
@@ -127,6 +133,18 @@ def test_surer_points_stay_and_lost_views_take_no_part():
     scene = two_views()
     scene.world_from_camera[1] = np.nan
     assert np.all(clean(scene).confidence[0] == 5.0)
+
+
+def test_cleaning_tells_how_far_it_is_and_can_be_stopped():
+    told = []
+    clean(two_views(), report=lambda stage, done, total: told.append((done, total)))
+    assert told == [(0, 2), (1, 2)]
+
+    def stop():
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        clean(two_views(), check_cancelled=stop)
 
 
 def test_sky_is_found_by_colour_and_size():

@@ -23,7 +23,7 @@ def estimate_focal(
     principal_point: (x, y) in pixels, the first pixel's centre at 0; (W / 2, H / 2) when None. mode: "weiszfeld"
     (robust mean) or "median". limits: smallest and largest result, in units of max(H, W) / (2 tan 30 degrees).
     All pixels weigh the same, those behind the camera too. usable: (H, W) bool, which pixels count; None = all.
-    rounds: of the robust mean. Raises ValueError for another mode.
+    rounds: of the robust mean. nan when no point tells. Raises ValueError for another mode.
     Source: DUSt3R (arXiv 2312.14132) section 3.3; specs/dust3r.md section 5.3.
     """
     if mode not in MODES:
@@ -69,6 +69,8 @@ def _weiszfeld(points: np.ndarray, pixels: np.ndarray, rounds: int) -> float:
         rays = points[:, :2] / points[:, 2:]
     rays[~np.isfinite(rays)] = 0.0
     across, along = np.sum(rays * pixels, axis=1), np.sum(rays * rays, axis=1)
+    if not along.any():  # nothing but holes
+        return float("nan")
     focal = across.mean() / along.mean()
     for _ in range(rounds):
         distance = np.linalg.norm(pixels - focal * rays, axis=1)

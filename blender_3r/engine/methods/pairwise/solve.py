@@ -33,7 +33,7 @@ from .results import Solved, believable
 from .similar import automatic_retrieval, refuse_retrieval, similar_pairs
 from .sparse.collector import SparseCollector
 from .sparse.optimise import SparseSettings
-from .stages import ALIGNING, ENCODING, LOADING, PREDICTING, READING, VIEWS
+from .stages import ALIGNING, CLEANING, ENCODING, LOADING, PREDICTING, READING, VIEWS
 from .store import PairStore, discard_pairs
 
 PATCH_SIZE = 16
@@ -109,6 +109,9 @@ class _Solve:
         known = known_cameras(self.pictures, self.used, self.options)
         scene, warnings = self._sparse(known) if self.alignment == "sparse" else self._dense(known)
         scene, absurd = believable(scene)
+        if self.options.clean and count > 1:  # by cameras that can be
+            report, check = self.stages.named(CLEANING, VIEWS), self.context.check_cancelled
+            scene = clean(scene, report=report, check_cancelled=check)
         notes |= {self.used[k]: UNBELIEVABLE.format(Path(frames.infos[self.used[k]].file).name) for k in absurd}
         solved = Solved(
             scene,
@@ -169,15 +172,13 @@ class _Solve:
         scene = self._aligned(predictions, settings)
         if len(self.used) == 1 and known.focals is not None:
             scene = replace(scene, focals=known.focals)
-        if self.options.clean and len(self.used) > 1:
-            scene = clean(scene)
         if self.model.is_metric and known.poses is None:
             scene = scaled(scene, metric_scale(scene, predictions))
         return scene, pairs.warnings
 
     def _aligned(self, predictions: PairPredictions, settings: AlignSettings) -> Scene:
         """The alignment on the device of the maps, and in main memory when it runs out of memory there."""
-        report, check = self.stages.named(ALIGNING, VIEWS), self.context.check_cancelled
+        report, check = self.stages.named(ALIGNING, CLEANING), self.context.check_cancelled
         try:
             return align_pairs(predictions, settings, report, check)
         except DEGENERATE as error:
@@ -211,9 +212,9 @@ class _Solve:
             known_focals=known.focals,
             known_principal_points=known.principal_points,
             known_poses=known.poses,
-            clean=self.options.clean,
+            clean=False,
         )
-        named = self.stages.named(ALIGNING, VIEWS)
+        named = self.stages.named(ALIGNING, CLEANING)
         scene = collector.finish(settings, named, self.context.check_cancelled, self.device)
         raised = [np.where(values > 0, values + SPARSE_OFFSET, np.float32(0)) for values in scene.confidence]
         return replace(scene, confidence=raised), pairs.warnings

@@ -10,16 +10,24 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from .scene import Scene
+from .scene import Check, Report, Scene, no_check, no_report
 
+STAGE = "Comparing views"
 TOLERANCE = 0.001
 SKY_KERNEL = 5
 
 
-def clean(scene: Scene, tolerance: float = TOLERANCE, bad_confidence: float = 0.0) -> Scene:
+def clean(
+    scene: Scene,
+    tolerance: float = TOLERANCE,
+    bad_confidence: float = 0.0,
+    report: Report = no_report,
+    check_cancelled: Check = no_check,
+) -> Scene:
     """The scene with the confidence of points lowered that float in front of a surface another view is surer of.
 
-    Images that were left out take no part. tolerance and bad_confidence: see clean_confidences.
+    Images that were left out take no part. tolerance and bad_confidence: see clean_confidences. report is told of
+    every image, check_cancelled asked for every two of them.
     """
     used = [image for image in range(scene.count) if np.isfinite(scene.world_from_camera[image]).all()]
     cleaned = clean_confidences(
@@ -30,6 +38,8 @@ def clean(scene: Scene, tolerance: float = TOLERANCE, bad_confidence: float = 0.
         scene.world_from_camera[used],
         tolerance,
         bad_confidence,
+        report,
+        check_cancelled,
     )
     confidence = list(scene.confidence)
     for image, values in zip(used, cleaned):
@@ -45,6 +55,8 @@ def clean_confidences(
     world_from_camera: np.ndarray,
     tolerance: float = TOLERANCE,
     bad_confidence: float = 0.0,
+    report: Report = no_report,
+    check_cancelled: Check = no_check,
 ) -> list[np.ndarray]:
     """Confidences (H, W) where points that contradict another view have at most bad_confidence.
 
@@ -57,10 +69,12 @@ def clean_confidences(
     camera_from_world = np.linalg.inv(np.asarray(world_from_camera, dtype=np.float64)).astype(np.float32)
     lenses = np.asarray(intrinsics, dtype=np.float32)
     for i, mine in enumerate(cleaned):
+        report(STAGE, i, len(cleaned))
         flat = np.asarray(points[i], dtype=np.float32).reshape(-1, 3)
         for j, theirs in enumerate(cleaned):
             if i == j:
                 continue
+            check_cancelled()
             pose = camera_from_world[j]
             local = flat @ pose[:3, :3].T + pose[:3, 3]
             inside, row, column = _pixels(local, lenses[j], theirs.shape)

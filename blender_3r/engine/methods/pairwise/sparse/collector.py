@@ -21,6 +21,7 @@ from .condense import Fallback, PairMatches, condense
 from .dense import dense_depth, sparse_points
 from .matching import match_symmetric
 from .optimise import SparseOptimiser, SparseResult, SparseSettings
+from .subpixel import subpixel_shifts
 from .tree import build_tree, largest_part
 
 # Matches of all pairs at most; above, each pair keeps its share of the most trusted ones. Aligning takes about 0.6
@@ -103,9 +104,10 @@ class SparseCollector:
             self._subsample,
             self._check_cancelled,
         )
-        self._pairs[i, j] = PairMatches(
-            i, j, matches.xy1.to("cpu", torch.int16), matches.xy2.to("cpu", torch.int16), matches.confidence.cpu()
-        )
+        orders = [(ii.descriptors, ji.descriptors), (ij.descriptors, jj.descriptors)]
+        shift = subpixel_shifts(orders, matches.xy1, matches.xy2).to("cpu", torch.float16)
+        xy1, xy2 = (xy.to("cpu", torch.int16) for xy in (matches.xy1, matches.xy2))
+        self._pairs[i, j] = PairMatches(i, j, xy1, xy2, matches.confidence.cpu(), shift)
 
     def _share(self, *views: ViewPrediction) -> float:
         return min(float((view.confidence >= self._joining_confidence).float().mean()) for view in views)
@@ -143,7 +145,9 @@ class SparseCollector:
         scene = self._scene(chosen, images, optimiser, result)
         check_cancelled()
         scene = _moved_onto(scene, settings.known_poses)
-        return clean(scene) if settings.clean and scene.count > 1 else scene
+        if settings.clean and scene.count > 1:
+            scene = clean(scene, report=report, check_cancelled=check_cancelled)
+        return scene
 
     def _connected(self, settings: SparseSettings) -> list[int]:
         """Images of the largest part that pairs connect."""
