@@ -122,7 +122,10 @@ def polish(
         trial = unknowns.moved(state.variables, direction)
         after = pixels.survey(unknowns, trial, found.depths, softening, DEPTH_ROUNDS)
         if after.loss > found.loss:
-            break
+            if not state.memory.kept:
+                break
+            state.memory.kept.clear()  # what samples taught does not hold here; the metric alone does
+            continue
         state.memory.add(direction, unknowns.allowed(after.gradient) - gradient)
         state.variables, found = trial, after
     state.depths, state.loss = found.depths, found.loss
