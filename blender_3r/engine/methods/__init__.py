@@ -15,8 +15,6 @@ METHODS: dict[str, str] = {
     "multiview": f"{__name__}.multiview.method",
 }
 
-DEFAULT = "classic"
-
 
 def load_method(method_id: str) -> Method:
     """The method's module. Raises EngineError: "usage" for an unknown id, "machine" when a package is missing."""
