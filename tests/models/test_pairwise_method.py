@@ -14,12 +14,12 @@ from blender_3r.engine.geometry.similarity import fit_similarity
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.methods.pairwise import solve
 from blender_3r.engine.methods.pairwise.network import Model
-from blender_3r.engine.methods.pairwise.results import unit_confidence
+from blender_3r.engine.methods.views import unit_confidence
 from blender_3r.engine.service.runner import run_job
 from blender_3r.engine.service.settings import make_request
 from blender_3r.engine.source import source_from_path
 from tests.models.support.pair_scene import make_scene
-from tests.models.support.pose_errors import pose_errors, trajectory_error
+from tests.models.support.pose_errors import pose_errors
 from tests.models.support.true_network import ENLARGED, MARGIN, TrueNetwork, as_loaded, make_photos, write_photos
 
 LANDSCAPE, PORTRAIT = (48, 64), (64, 48)
@@ -62,16 +62,10 @@ class Shot:
 
     def errors(self):
         """(largest distance in per cent of the path, largest angle in degrees) of the solved views."""
-        return pose_errors(*self._found_and_true())
-
-    def path_error(self):
-        """Root mean square distance of the solved views in per cent of the path."""
-        return trajectory_error(*self._found_and_true())
-
-    def _found_and_true(self):
         views = self.cameras.views
         solved = [k for k, view in enumerate(views) if view.is_solved]
-        return np.array([views[k].world_from_camera for k in solved]), self.scene.world_from_camera[solved]
+        found = np.array([views[k].world_from_camera for k in solved])
+        return pose_errors(found, self.scene.world_from_camera[solved])
 
 
 @pytest.fixture
@@ -79,17 +73,17 @@ def shot(tmp_path, monkeypatch):
     return lambda **how: Shot(tmp_path, monkeypatch, **how)
 
 
-# Matches are whole pixels: what is asked of the sparse alignment needs more of them.
-@pytest.mark.parametrize(("alignment", "size"), [("global", LANDSCAPE), ("optimal", LANDSCAPE), ("sparse", (144, 192))])
-def test_cameras_and_depth_come_back(shot, alignment, size):
-    made = shot(sizes=size, scales=alignment != "sparse")
-    height, width = size
+# With 48x64 pixels the noise leaves every alignment 1 to 2 % of the path off, the published one too (errors by size are
+# in benchmarks/RESULTS.md); this is nearer to what networks see.
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("alignment", ["global", "optimal", "sparse"])
+def test_cameras_and_depth_come_back(shot, alignment, seed):
+    height, width = size = (144, 192)
+    made = shot(sizes=size, scales=alignment != "sparse", seed=seed)
     inside = slice(MARGIN, MARGIN + height)
     summary = made.run(alignment)
     assert (summary["solved"], summary["total"]) == (8, 8)
     distance, angle = made.errors()
-    if alignment == "global":  # the published number of steps ends before the minimum, so one view may be further off
-        distance = made.path_error()
     assert distance < 1.0  # per cent of the path
     assert angle < 0.5  # degrees
     assert dict(made.network.encoded) == dict.fromkeys(range(8), 1)
@@ -104,7 +98,7 @@ def test_cameras_and_depth_come_back(shot, alignment, size):
     for k, view in enumerate(cameras.views):
         lens = view.intrinsics
         assert (lens.width, lens.height) == made.photos[k].shape[1::-1]
-        assert lens.fx == pytest.approx(ENLARGED * made.scene.focals[k], rel=0.03 if alignment == "sparse" else 0.02)
+        assert lens.fx == pytest.approx(ENLARGED * made.scene.focals[k], rel=0.02)
         assert lens.cy == pytest.approx(ENLARGED * (height / 2 + MARGIN + 0.5), rel=0.05)
         arrays = job.read_view(k)
         assert arrays["depth"].shape == arrays["confidence"].shape == (height + 2 * MARGIN, width)
@@ -378,6 +372,7 @@ def test_predictions_from_which_nothing_follows(shot, monkeypatch, failure):
     assert caught.value.kind == "unsolved"
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_cameras_that_cannot_be_are_not_kept(shot, monkeypatch):
     made = shot(views=4)
     align = solve.align_pairs
