@@ -60,13 +60,14 @@ class Tree:
 
     def arrange(self) -> None:
         """Place the nodes from left to right as the links run."""
-        column = dict.fromkeys(self.tree.nodes, 0)
-        for _ in self.tree.nodes:  # as often as the longest way may be long
-            for link in self.tree.links:
-                column[link.to_node] = max(column[link.to_node], column[link.from_node] + 1)
+        column = dict.fromkeys(self.tree.nodes.keys(), 0)
+        links = [(link.from_node.name, link.to_node.name) for link in self.tree.links]
+        for _ in column:  # as often as the longest way may be long
+            for start, end in links:
+                column[end] = max(column[end], column[start] + 1)
         filled: dict[int, int] = {}
-        for node, place in column.items():
-            node.location = (_COLUMN * place, -_ROW * filled.get(place, 0))
+        for name, place in column.items():
+            self.tree.nodes[name].location = (_COLUMN * place, -_ROW * filled.get(place, 0))
             filled[place] = filled.get(place, 0) + 1
 
 
