@@ -17,6 +17,8 @@ from . import tags
 from .cameras import write_photo_camera
 from .jobdata import JobData
 from .plate import attach_photo, open_clip, photo_paths
+from .point_materials import points_material
+from .point_nodes import points_group
 from .points import Points, write_points_in_slices
 
 Block = TypeVar("Block", bound=bpy.types.ID)
@@ -27,7 +29,7 @@ class Vanished(Exception):
 
 
 class Aside:
-    """Datablocks made aside. As a context: those without a user are removed at the end, all of them after an error.
+    """Datablocks made aside. As a context: those that nobody took are removed at the end.
 
     points: as they are to be. clip: of the footage, None where there is one. cameras: by view, of photos that have
     none yet. paths: of the solved photos, None where the file is not there.
@@ -56,8 +58,10 @@ class Aside:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        alive = filter(_is_alive, self._blocks)
-        bpy.data.batch_remove([block for block in alive if kind is not None or block.users == 0])
+        if kind is not None:
+            bpy.data.batch_remove(list(filter(_is_alive, self.cameras.values())))
+        while unused := [block for block in filter(_is_alive, self._blocks) if block.users == 0]:
+            bpy.data.batch_remove(unused)  # with it others lose their last user
 
     def _steps(self, there: dict[tuple[str, str], bpy.types.Object], data: JobData, plate: bool) -> Iterator[None]:
         if data.cloud is not None and len(data.cloud):
@@ -76,6 +80,13 @@ class Aside:
         tags.clear(self.points)
         yield from write_points_in_slices(self.points, data.cloud)
         yield
+        for make in (points_material, lambda: points_material(lit=True), points_group):
+            known = tags.census()
+            make()
+            for block in (*bpy.data.materials, *bpy.data.node_groups):
+                if block.session_uid not in known:
+                    self._add(block)
+            yield
 
     def _make_photo_cameras(
         self, there: dict[tuple[str, str], bpy.types.Object], data: JobData, plate: bool
