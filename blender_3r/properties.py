@@ -73,8 +73,9 @@ class THREER_PG_surfaces(bpy.types.PropertyGroup):
     )
     count: bpy.props.IntProperty(name="Count", description="How many views", default=5, min=1, soft_max=50)
     edge_angle: bpy.props.FloatProperty(
-        name="Cut Below",
-        description="Cut the surface where its camera would see it at a flatter angle: at depth edges (degrees)",
+        name="Cut Angle",
+        description="Cut the surface where its camera would see it at a flatter angle than this many degrees: at depth "
+        "edges",
         default=3.0,
         min=0.0,
         max=60.0,

@@ -16,7 +16,7 @@ from .plate import photo_paths
 LOOKS = (
     ("FILMED", "As Filmed", "The colours of the footage, whatever light there is"),
     ("LIT", "Lit", "The colours of the footage, lit by the scene's lights"),
-    ("CATCHER", "Shadow Catcher", "Invisible but for the shadows of other objects (Cycles)"),
+    ("CATCHER", "Catcher", "Shadow catcher: invisible but for the shadows of other objects (Cycles)"),
 )
 _LIT = "3R Lit"  # the node whose value tells how much of the scene's light counts
 
