@@ -15,6 +15,7 @@ from blender_3r.engine.geometry.similarity import fit_cameras
 from blender_3r.engine.methods.pairwise.sparse import SparseCollector, SparseSettings
 from blender_3r.engine.methods.pairwise.sparse.canonical import CanonicalSum
 from blender_3r.engine.methods.pairwise.sparse.condense import PairMatches
+from blender_3r.engine.methods.pairwise.sparse.condensed_pair import CondensedPair
 from blender_3r.engine.methods.pairwise.sparse.parameters import Chain
 from blender_3r.engine.methods.pairwise.sparse.subpixel import subpixel_shifts
 from blender_3r.engine.methods.pairwise.sparse.tree import KinematicTree, build_tree, largest_part
@@ -206,6 +207,19 @@ def test_two_images():
     relative = [np.linalg.inv(poses[0]) @ poses[1] for poses in (result.world_from_camera, scene.world_from_camera)]
     assert np.degrees(rotation_angle(relative[0][:3, :3].T @ relative[1][:3, :3])) < 1.5
     assert np.allclose(result.focals, scene.focals, rtol=0.01)
+
+
+def test_pairs_kept_as_arrays_give_the_same_scene():
+    scene = make_scene(views=3, size=(48, 64))
+    collector, again = SparseCollector(scene.predictions.sizes), SparseCollector(scene.predictions.sizes)
+    pairs = view_pairs(scene)
+    for i, j in ((1, 0), (2, 0), (2, 1)):
+        arrays = collector.add_pair(i, j, pairs[i, j], pairs[j, i]).arrays()
+        again.take(CondensedPair.from_arrays((i, j), ((48, 64), (48, 64)), arrays))
+    settings = SparseSettings(coarse_iterations=30, fine_iterations=10)
+    assert np.array_equal(again.finish(settings).world_from_camera, collector.finish(settings).world_from_camera)
+    assert CondensedPair.from_arrays((1, 0), ((48, 64), (64, 48)), arrays) is None
+    assert CondensedPair.from_arrays((1, 0), ((48, 64), (48, 64)), {"share": arrays["share"]}) is None
 
 
 def test_the_user_can_stop_between_iterations(arc):

@@ -12,18 +12,19 @@ from ...models.outputs import ViewPrediction
 from .inference import DecodedPairs, EncodedImages, PairRunner
 from .predictions import PairPredictions
 from .sparse.collector import SparseCollector
+from .sparse.condensed_pair import CondensedPair
 from .store import PairStore
 
 Report = Callable[[int, int], None]
+Size = tuple[int, int]
+Edge = tuple[int, int]
 _NAMES = ("points_i", "points_j", "confidence_i", "confidence_j")
 
 
 class PairMaps:
     """Collects the maps of the given pairs on one device; pairs of an earlier run come from the store."""
 
-    def __init__(
-        self, sizes: Sequence[tuple[int, int]], edges: Sequence[tuple[int, int]], place: torch.device, store: PairStore
-    ) -> None:
+    def __init__(self, sizes: Sequence[Size], edges: Sequence[Edge], place: torch.device, store: PairStore) -> None:
         self.sizes = list(sizes)
         self.edges = list(edges)
         self._place = place
@@ -51,7 +52,7 @@ class PairMaps:
         columns = [list(column) for column in zip(*(maps for maps in self._maps if maps is not None), strict=True)]
         return PairPredictions(self.sizes, self.edges, *columns)
 
-    def _restored(self, edge: tuple[int, int]) -> tuple[Tensor, ...] | None:
+    def _restored(self, edge: Edge) -> tuple[Tensor, ...] | None:
         arrays = self._store.read(edge)
         i, j = edge
         if arrays is None or set(arrays) != set(_NAMES):
@@ -70,15 +71,36 @@ def collect_pairs(maps: PairMaps, runner: PairRunner, encoded: EncodedImages, re
             maps.add(batch, [missing[index] for index in batch.indices])
 
 
+def restore_matches(
+    collector: SparseCollector, store: PairStore, sizes: Sequence[Size], edges: Sequence[Edge]
+) -> list[Edge]:
+    """Give the collector what the store has of the pairs; returns those that are still to be predicted.
+
+    edges: every pair in both directions, side by side.
+    """
+    missing = []
+    for i, j in edges:
+        if i >= j:
+            continue
+        arrays = store.read((i, j))
+        pair = None if arrays is None else CondensedPair.from_arrays((i, j), (sizes[i], sizes[j]), arrays)
+        if pair is None:
+            missing += [(i, j), (j, i)]
+        else:
+            collector.take(pair)
+    return missing
+
+
 def collect_matches(
     collector: SparseCollector,
     runner: PairRunner,
     encoded: EncodedImages,
-    edges: Sequence[tuple[int, int]],
+    edges: Sequence[Edge],
     report: Report,
+    store: PairStore,
 ) -> None:
     """Predict and match pairs, of which only matches are kept. edges: every pair in both directions, side by side."""
-    single: dict[tuple[int, int], tuple[ViewPrediction, ViewPrediction]] = {}
+    single: dict[Edge, tuple[ViewPrediction, ViewPrediction]] = {}
     with closing(runner.decode(encoded, edges, report)) as batches:
         for batch in batches:
             for k, index in enumerate(batch.indices):
@@ -87,10 +109,11 @@ def collect_matches(
                 mirrored = single.pop((j, i), None)
                 if mirrored is None:
                     single[i, j] = views
-                elif i < j:
-                    collector.add_pair(i, j, views, mirrored)
-                else:
-                    collector.add_pair(j, i, mirrored, views)
+                    continue
+                ends, both = ((i, j), (views, mirrored)) if i < j else ((j, i), (mirrored, views))
+                pair = collector.add_pair(*ends, *both)
+                if store.keeps and pair is not None:
+                    store.write(ends, pair.arrays())
                 runner.check_cancelled()
 
 

@@ -19,7 +19,7 @@ from ..networks import choose_device, choose_precision, is_memory_error, loaded,
 from ..stages import Stages
 from ..views import UNBELIEVABLE, no_camera
 from .alignment import AlignSettings, Scene, align_pairs, clean
-from .collect import PairMaps, collect_matches, collect_pairs, on_device
+from .collect import PairMaps, collect_matches, collect_pairs, on_device, restore_matches
 from .estimate import Budget, pair_map_bytes
 from .inference import EncodedImages, PairRunner
 from .metric import metric_scale, scaled
@@ -198,13 +198,18 @@ class _Solve:
         pairs = self._plan(graph)
         colors = [self.pictures.get(frame).color for frame in self.used]
         collector = SparseCollector(self.sizes, colors, check_cancelled=self.context.check_cancelled)
-        with self._network() as runner:
-            encoded = self._encode(runner)
-            pairs = self._retrieved(pairs, encoded)
-            self.context.log(f"scene graph {pairs.graph}: {len(pairs.edges)} pairs")
-            counted = self.stages.counted("Predicting and matching pairs", PREDICTING, ALIGNING)
-            collect_matches(collector, runner, encoded, pairs.edges, counted)
-            del encoded
+        store = self._store(pair_map_bytes(self.sizes, pairs.edges) // 2)  # of a pair's four maps, two are kept
+        missing = None if is_retrieval(pairs.graph) else restore_matches(collector, store, self.sizes, pairs.edges)
+        if missing is None or missing:
+            with self._network() as runner:
+                encoded = self._encode(runner)
+                if missing is None:
+                    pairs = self._retrieved(pairs, encoded)
+                    missing = restore_matches(collector, store, self.sizes, pairs.edges)
+                self.context.log(f"scene graph {pairs.graph}: {len(pairs.edges)} pairs, {len(missing)} to predict")
+                counted = self.stages.counted("Predicting and matching pairs", PREDICTING, ALIGNING)
+                collect_matches(collector, runner, encoded, missing, counted, store)
+                del encoded
         settings = SparseSettings(
             coarse_iterations=self.options.steps,
             fine_iterations=self.options.steps,
@@ -249,11 +254,14 @@ class _Solve:
 
     def _maps(self, pairs: Pairs) -> PairMaps:
         """Room for the maps of all pairs, with those of an earlier run."""
-        size = pair_map_bytes(self.sizes, pairs.edges)
-        store = PairStore(self.context.job, size, self.device.type == "cpu", self.context.log)
+        store = self._store(pair_map_bytes(self.sizes, pairs.edges))
         maps = PairMaps(self.sizes, pairs.edges, self._place_of_maps(pairs), store)
         self.context.log(f"scene graph {pairs.graph}: {len(pairs.edges)} pairs, {len(maps.missing)} to predict")
         return maps
+
+    def _store(self, expected_bytes: int) -> PairStore:
+        """Where predictions of this job's pairs are kept for another run, where that pays."""
+        return PairStore(self.context.job, expected_bytes, self.device.type == "cpu", self.context.log)
 
     def _place_of_maps(self, pairs: Pairs) -> torch.device:
         """The device where pair maps and alignment fit, else main memory."""

@@ -63,7 +63,7 @@ def read_scene(job: JobFolder) -> Solved | None:
 
 
 class PairStore:
-    """Predictions of directed pairs on disk: on a computer without a graphics card each takes seconds.
+    """Predictions of pairs on disk: on a computer without a graphics card each takes seconds.
 
     keeps: false when all of them would be too large, or where predicting anew is quicker than reading.
     """

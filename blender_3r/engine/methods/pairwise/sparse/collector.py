@@ -18,6 +18,7 @@ from ..alignment.clean import clean
 from ..alignment.scene import Check, Report, Scene, no_check, no_report
 from .canonical import CanonicalImage, CanonicalSum, condensed_image
 from .condense import Fallback, PairMatches, condense
+from .condensed_pair import CondensedPair
 from .dense import dense_depth, sparse_points
 from .matching import match_symmetric
 from .optimise import SparseOptimiser, SparseResult, SparseSettings
@@ -77,37 +78,51 @@ class SparseCollector:
         j: int,
         i_first: tuple[ViewPrediction, ViewPrediction],
         j_first: tuple[ViewPrediction, ViewPrediction],
-    ) -> None:
+    ) -> CondensedPair | None:
         """What the network says of the undirected pair of images i and j, predicted in both orders.
 
         i_first: views of i and of j, in the frame of i. j_first: views of j and of i, in the frame of j. Maps are
         (H, W, ...) or a batch of one. A pair given before is replaced in its matches only; a pair of an image with
-        itself is ignored where there are others. Raises ValueError for predictions without descriptors.
+        itself is ignored where there are others. Returns what take() takes of it. Raises ValueError for predictions
+        without descriptors.
         """
         if i == j:
             if not self._single:
-                return
+                return None
             i, j = 0, 1
         (ii, ji), (jj, ij) = (tuple(map(_unbatched, views)) for views in (i_first, j_first))
         if ii.descriptors is None or ii.descriptor_confidence is None:
             raise ValueError("the predictions have no descriptors to match")
-        self._sums[i].add(ii.points, ii.confidence)
-        self._sums[j].add(jj.points, jj.confidence)
-        self._fallbacks[i, j] = Fallback.sampled(ij.points, ij.confidence, self._subsample)
-        self._fallbacks[j, i] = Fallback.sampled(ji.points, ji.confidence, self._subsample)
-        self._shares[i, j] = max(self._share(ii, ji), self._share(jj, ij))
-        matches = match_symmetric(
-            (ii.descriptors, ji.descriptors),
-            (ij.descriptors, jj.descriptors),
-            (ii.descriptor_confidence, ji.descriptor_confidence),
-            (ij.descriptor_confidence, jj.descriptor_confidence),
-            self._subsample,
-            self._check_cancelled,
-        )
-        orders = [(ii.descriptors, ji.descriptors), (ij.descriptors, jj.descriptors)]
+        fallbacks = tuple(Fallback.sampled(view.points, view.confidence, self._subsample) for view in (ij, ji))
+        share = max(self._share(ii, ji), self._share(jj, ij))
+        own = ((ii.points, ii.confidence), (jj.points, jj.confidence))
+        pair = CondensedPair(self._matched(i, j, (ii, ji), (ij, jj)), own, fallbacks, share)
+        self.take(pair)
+        return pair
+
+    def take(self, pair: CondensedPair) -> None:
+        """A pair as add_pair() gave it, in an earlier run perhaps."""
+        i, j = pair.matches.first, pair.matches.second
+        for image, maps in zip((i, j), pair.own):
+            self._sums[image].add(*maps)
+        self._fallbacks[i, j], self._fallbacks[j, i] = pair.fallbacks
+        self._shares[i, j] = pair.share
+        self._pairs[i, j] = pair.matches
+
+    def _matched(
+        self,
+        i: int,
+        j: int,
+        i_first: tuple[ViewPrediction, ViewPrediction],
+        j_first: tuple[ViewPrediction, ViewPrediction],
+    ) -> PairMatches:
+        """Views of i and of j, once in the frame of i and once in that of j."""
+        orders = [(of_i.descriptors, of_j.descriptors) for of_i, of_j in (i_first, j_first)]
+        trust = [(of_i.descriptor_confidence, of_j.descriptor_confidence) for of_i, of_j in (i_first, j_first)]
+        matches = match_symmetric(*orders, *trust, self._subsample, self._check_cancelled)
         shift = subpixel_shifts(orders, matches.xy1, matches.xy2).to("cpu", torch.float16)
         xy1, xy2 = (xy.to("cpu", torch.int16) for xy in (matches.xy1, matches.xy2))
-        self._pairs[i, j] = PairMatches(i, j, xy1, xy2, matches.confidence.cpu(), shift)
+        return PairMatches(i, j, xy1, xy2, matches.confidence.cpu(), shift)
 
     def _share(self, *views: ViewPrediction) -> float:
         return min(float((view.confidence >= self._joining_confidence).float().mean()) for view in views)
