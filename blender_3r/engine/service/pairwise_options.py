@@ -30,10 +30,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--alignment",
         choices=("auto", "global", "optimal", "sparse", "reference"),
         help="how pairs become one scene: global (DUSt3R's published optimisation on a grid of the pixels, then the "
-        "depth of all; on to the minimum where it ends far from that), reference (the same on all pixels: many times slower, four times the memory), optimal (the "
-        "minimum of the same loss, where the published one would end with more steps; fastest), sparse (matches and a "
-        "sum per image, a fifth of the memory; MASt3R models); auto takes sparse for MASt3R models and global for "
-        "others. One image or two need none",
+        "depth of all; on to the minimum where it ends far from that), reference (the published one on all pixels: "
+        "many times slower, four times the memory), optimal (the minimum of the same loss, where the published one "
+        "would end with more steps; fastest), sparse (matches and a sum per image, a fifth of the memory; MASt3R "
+        "models); auto takes sparse for MASt3R models and global for others. One image or two need none",
     )
     group.add_argument(
         "--iterations",
