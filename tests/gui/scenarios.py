@@ -16,12 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PYTHON = ROOT / ".venv" / "engine" / "bin" / "python"
 MOVIE = ROOT / "demo" / "courtyard.mp4"
 STALL_S = 0.2
+TURN_S = 0.05  # of the extension's timer, whatever it brings into the scene
 
 
-def fake_engine(gui, mode, seconds=1.0):
+def fake_engine(gui, mode, seconds=1.0, large=1):
     """Let the preferences name a Python that runs the fake engine, whatever it is asked for."""
-    script = gui.out / f"python-{mode}"
-    script.write_text(f'#!/bin/sh\nexec "{PYTHON}" "{ROOT}/tests/fake_engine.py" {mode} {seconds}\n')
+    script = gui.out / f"python-{mode}-{large}"
+    script.write_text(f'#!/bin/sh\nexec "{PYTHON}" "{ROOT}/tests/fake_engine.py" {mode} {seconds} {large}\n')
     script.chmod(0o755)
     gui.preferences.engine_python = str(script)
 
@@ -74,9 +75,9 @@ def browser(gui):
     return next((area for area in gui.window.screen.areas if area.type == "FILE_BROWSER"), None)
 
 
-def start(gui, mode, seconds=1.0):
+def start(gui, mode, seconds=1.0, large=1):
     """A job with the fake engine, by a click on Reconstruct."""
-    fake_engine(gui, mode, seconds)
+    fake_engine(gui, mode, seconds, large)
     yield from gui.click("threer.reconstruct")
     yield from gui.wait(lambda: gui.session.is_running, "the job's start")
     gui.facts.setdefault("engines", []).append(gui.session.job.engine_pid)
@@ -130,15 +131,69 @@ def note_stalls(gui, gaps, turns):
 
 
 def undo_and_redo(gui):
-    yield from gui.press("Z", ctrl=True)
-    yield from gui.wait(lambda: "courtyard Points" not in bpy.data.objects, "undo to take the points away")
-    yield from gui.press("Z", ctrl=True)
-    yield from gui.wait(lambda: "courtyard" not in bpy.data.collections, "undo to take the cameras away")
+    """Three steps: the cameras, the first points, the final result."""
+    steps = 0
+    while "courtyard" in bpy.data.collections:
+        yield from gui.press("Z", ctrl=True)
+        yield from gui.pause(0.3)
+        steps += 1
+        assert steps <= 3, "growing has filled the list of undo steps"
     assert gui.settings.path == "//courtyard.mp4"
-    for _ in range(2):
+    for _ in range(steps):
         yield from gui.press("Z", ctrl=True, shift=True)
         yield from gui.pause(0.3)
     assert "courtyard Points" in bpy.data.objects
+
+
+def growing(gui):
+    """Points that grow while the artist works and undoes; then a million and three of them, which come in slices."""
+    yield from prepare(gui)
+    turns = gui.watch_extension()
+    yield from start(gui, "stream", 80.0, large=2)
+    yield from gui.wait(points_shown, "the first points")
+    with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
+        bpy.ops.view3d.view_all()
+    gui.area.spaces.active.shading.type = "MATERIAL"
+    yield from gui.shot("early", whole=True)
+    gui.area.spaces.active.shading.type = "SOLID"  # drawn by this machine's processor, the other takes seconds
+    bpy.data.objects["Cube"].location.z = 1.0
+    with bpy.context.temp_override(window=gui.window):
+        bpy.ops.ed.undo_push(message="Move")
+    yield from more_points(gui)
+    yield from gui.press("Z", ctrl=True)
+    yield from gui.wait(lambda: bpy.data.objects["Cube"].location.z == 0.0, "undo")
+    assert points_shown(), "undo of something else took the points"
+    yield from more_points(gui)
+    gui.area.spaces.active.shading.type = "MATERIAL"
+    yield from gui.shot("growing", whole=True)
+    gui.area.spaces.active.shading.type = "SOLID"
+    yield from gui.wait(lambda: not gui.session.is_taken, "the result", 240)
+    assert points_shown() == 19 * 128 * 72
+    gui.facts["turn_growing_cpu_s"] = max(turn.cpu_s for turn in turns)
+    for name, large in (("1m", 12), ("3m", 21)):
+        turns.clear()
+        gui.settings.points = 4_000_000
+        yield from start(gui, "work", 1.0, large)
+        yield from gui.wait(lambda: not gui.session.is_taken, "the large result", 240)
+        gui.facts[f"points_{name}"] = points_shown()
+        gui.facts[f"turn_{name}_cpu_s"] = max(turn.cpu_s for turn in turns)
+        assert points_shown() > 3 * 64 * 36 * large**2  # those of the first job lie there, too
+    gui.facts["view_redraw_s"] = yield from gui.view_redraw()
+    assert gui.facts["turn_growing_cpu_s"] < TURN_S
+    assert gui.facts["turn_1m_cpu_s"] < TURN_S
+    assert gui.facts["turn_3m_cpu_s"] < STALL_S  # Blender's own undo step, which comes at once and cannot be cut
+
+
+def more_points(gui):
+    """The next time that the running job's points grow."""
+    before = points_shown()
+    yield from gui.wait(lambda: points_shown() > before, "more points")
+    assert gui.session.is_running, "they came with the final result"
+
+
+def points_shown():
+    points = bpy.data.objects.get("courtyard Points")
+    return len(points.data.vertices) if points else 0
 
 
 def troubles(gui):
