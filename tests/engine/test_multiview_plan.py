@@ -62,7 +62,9 @@ def test_views_that_fit_need_no_more_than_there_is():
     halves, whole = (Room("vggt", 1036, None, precision) for precision in ("bfloat16", "float32"))
     assert halves.needed(20) < whole.needed(20)
     assert Room("vggt", 1036, None, refine=True).needed(20) > whole.needed(20)
-    assert whole.needed(AT_ONCE + 5) - whole.needed(AT_ONCE) == 5 * whole.per_view
+    need = NEEDS["vggt"]
+    assert whole.needed(AT_ONCE) == 1036 * AT_ONCE * (need.kept + max(need.heads, need.passing))
+    assert whole.needed(150) == 1036 * 150 * (need.kept + need.passing)
 
 
 def test_the_size_of_a_pass():
@@ -123,9 +125,9 @@ def test_the_estimate_of_a_job(monkeypatch):
     assert found["fits"]
     tokens = 37 * 21  # 518 x 294
     assert found["memory_bytes"] == found["network_bytes"] + Room("vggt", tokens, None).needed(20)
-    assert found["disk_bytes"] == 20 * 11 * 518 * 294
+    assert found["disk_bytes"] == 20 * (11 + 9) * 518 * 294
     memory = in_gigabytes(found["memory_bytes"])
-    assert found["text"] == f"20 images in one pass on the processor: about {memory} of memory and 34 MB on disk."
+    assert found["text"] == f"20 images in one pass on the processor: about {memory} of memory and 61 MB on disk."
     many = ask(monkeypatch, 400, model="vggt-1b")
     assert many["fits"]
     assert "passes of 200, 8 of them shared (200 fit into one)" in many["text"]

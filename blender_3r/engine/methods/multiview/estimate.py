@@ -1,7 +1,7 @@
 """What a pass takes, said before it starts: bytes of a view, views that fit. No torch.
 
-What a pass holds grows with the patches of its views, what its heads hold with those of the views they take at once;
-neither grows with the number of layers.
+What a pass holds grows with the patches of its views, what its heads hold with those of the views they take at once.
+Neither grows with the number of layers.
 """
 
 from __future__ import annotations
@@ -19,23 +19,25 @@ ARCHITECTURES = ("vggt", "pi3", "pi3x", "fast3r", "mv_dust3r")
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes in float32 for a patch of a view. kept: of every view of a pass. at_once: of the views that the heads take
-    at once. followed: of every view besides, where points are followed. most: views in a pass, as drivers have it.
+    """Bytes in float32 for a patch of a view. kept: from the layers to the heads. passing: of a layer while all views
+    go through it. heads: of the views that the heads take at once. followed: kept besides where points are followed.
+    most: views in a pass, as drivers have it.
     """
 
     kept: int
-    at_once: int
+    passing: int
+    heads: int
     most: int
     followed: int = 0
 
 
 # Measured: `python -m benchmarks.multiview`.
 NEEDS = {
-    "vggt": Need(100_000, 100_000, 200, followed=100_000),
-    "pi3": Need(100_000, 100_000, 1000),
-    "pi3x": Need(100_000, 100_000, 1000),
-    "fast3r": Need(100_000, 100_000, 1000),
-    "mv_dust3r": Need(100_000, 100_000, 24),
+    "vggt": Need(40_000, 55_000, 410_000, 200, followed=60_000),
+    "pi3": Need(40_000, 55_000, 200_000, 1000),
+    "pi3x": Need(40_000, 55_000, 300_000, 1000),
+    "fast3r": Need(40_000, 55_000, 400_000, 1000),
+    "mv_dust3r": Need(40_000, 100_000, 800_000, 24),
 }
 AT_ONCE = 8  # views that the heads take
 HALF = 0.6  # of that in 16 bits: heads and results stay in float32
@@ -49,22 +51,24 @@ class Room:
     ) -> None:
         """tokens: patches of the largest picture. available: bytes, None = any number. refine: points are followed."""
         self.need, self.available = NEEDS[architecture], available
-        factor = tokens * (1.0 if precision == "float32" else HALF)
-        self.at_once = int(factor * self.need.at_once)
-        self.per_view = int(factor * (self.need.kept + (self.need.followed if refine else 0)))
+        self._factor = tokens * (1.0 if precision == "float32" else HALF)
+        self._kept = self.need.kept + (self.need.followed if refine else 0)
 
     def needed(self, views: int) -> int:
         """Bytes that a pass over so many views takes, without the network."""
-        return self.per_view * views + self.at_once * min(views, AT_ONCE)
+        most = max(self.need.passing * views, self.need.heads * min(views, AT_ONCE))
+        return int(self._factor * (self._kept * views + most))
 
     @property
     def views_that_fit(self) -> int:
         """In one pass; 0 when not even one does."""
         if self.available is None:
             return self.need.most
-        few = self.available // (self.per_view + self.at_once)
-        many = (self.available - AT_ONCE * self.at_once) // self.per_view
-        return max(0, min(self.need.most, few if few < AT_ONCE else many))
+        low, high = 0, self.need.most
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.needed(middle) <= self.available else (low, middle - 1)
+        return low
 
     def choose_size(self, count: int, asked: int | None) -> int:
         """Views of a pass over some of `count` views. asked: by the user; fewer where that does not fit.

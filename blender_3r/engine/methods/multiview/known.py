@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,15 +132,25 @@ def read_known(frames: FrameSource, options: Options, architecture: str, title: 
     return Known(lenses, poses, depth, warnings)
 
 
+def refuse_few_poses(known: Known, frames: Sequence[int]) -> None:
+    """Raise EngineError("usage") when frames of the first pass have too few known poses; others are joined to it."""
+    count = sum(known.pose(frame) is not None for frame in frames)
+    if known.poses is not None and count < min(LEAST_POSES, len(frames)):
+        raise EngineError(
+            "usage",
+            f"Of the first {len(frames)} images, {LEAST_POSES} at least must have known poses.",
+            "Give more poses, or none.",
+        )
+
+
 def is_placed(part: Prediction, known: Known, pictures: Pictures) -> bool:
     """Whether so many of a pass's poses are known that it is in their world."""
     return np.count_nonzero(_known_here(part, known, pictures)) >= LEAST_POSES
 
 
 def place_in_known_world(part: Prediction, known: Known, pictures: Pictures, is_first: bool) -> Prediction:
-    """A pass moved to the known poses, which take the place of the predicted ones, or scaled to the known depth.
-
-    Raises EngineError("usage") when the first pass has too few known poses: the others are joined to it.
+    """A pass moved to the known poses, which take the place of the predicted ones. The first without enough of them is
+    scaled to the known depth.
     """
     here = _known_here(part, known, pictures)
     if np.count_nonzero(here) >= LEAST_POSES:
@@ -148,12 +159,6 @@ def place_in_known_world(part: Prediction, known: Known, pictures: Pictures, is_
         poses = moved.world_from_camera.copy()
         poses[here] = given
         return replace(moved, world_from_camera=poses)
-    if known.poses is not None and is_first and len(part.views) > 1:
-        raise EngineError(
-            "usage",
-            f"Of the first {len(part.views)} images, {LEAST_POSES} at least must have known poses.",
-            "Give more poses, or none.",
-        )
     if known.depth is None or not is_first:
         return part
     scale = _scale_to_known(part, known.depth, pictures)

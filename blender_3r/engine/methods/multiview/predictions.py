@@ -9,6 +9,8 @@ import numpy as np
 from ...geometry.similarity import Similarity
 from .chunks import Chunk
 
+JOINED_PIXELS = 16384  # of a view: about the most that joining is given
+
 
 @dataclass(frozen=True)
 class Followed:
@@ -61,13 +63,15 @@ class Prediction:
         return self.local_points(k) @ pose[:3, :3].T + pose[:3, 3]
 
     def as_chunk(self) -> Chunk:
-        """For joining: the views that have a pose, and of their pixels those that are kept."""
+        """For joining: the views that have a pose, and of their pixels those that are kept; of large pictures some."""
         chosen = np.flatnonzero(self.posed)
+        steps = [max(1, int((self.depth[k].size / JOINED_PIXELS) ** 0.5)) for k in chosen]
+        every = [(slice(None, None, step), slice(None, None, step)) for step in steps]
         return Chunk(
             [self.views[k] for k in chosen],
             self.world_from_camera[chosen],
-            [self.local_points(k) for k in chosen],
-            [np.where(self.kept[k], self.confidence[k], 0) for k in chosen],
+            [self.local_points(k)[part] for k, part in zip(chosen, every, strict=True)],
+            [np.where(self.kept[k], self.confidence[k], 0)[part] for k, part in zip(chosen, every, strict=True)],
         )
 
     def moved(self, move: Similarity) -> Prediction:

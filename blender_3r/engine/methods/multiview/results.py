@@ -52,16 +52,27 @@ class Scene:
             lens = picture_of(view).intrinsics(focal, center)
             self.lenses[view] = lens if self.fixed else with_square_pixels(lens)
 
-    def lens(self, view: int) -> Intrinsics | None:
-        """Of a picture's frame; where all share one, it has the median of all focal lengths."""
-        lens = self.lenses.get(view)
-        if lens is None or self.fixed or not self.shares_focal:
-            return lens
-        focals = [one.fx / max(one.width, one.height) for one in self.lenses.values() if is_believable(one)]
-        if not focals:
-            return lens
-        shared = float(np.median(focals)) * max(lens.width, lens.height)
-        return replace(lens, fx=shared, fy=shared)
+    def believed(self) -> dict[int, Intrinsics]:
+        """Lenses of the pictures that have a pose and a lens that can be; where all share one, with the median of all
+        focal lengths.
+        """
+        shared = self._shared_focal()
+        lenses = {}
+        for view in sorted(self.poses):
+            lens = self.lenses[view]
+            if shared is not None:
+                focal = shared * max(lens.width, lens.height)
+                lens = replace(lens, fx=focal, fy=focal)
+            if is_believable(lens):
+                lenses[view] = lens
+        return lenses
+
+    def _shared_focal(self) -> float | None:
+        """Over the long side; None where lenses are each their own, or none can be."""
+        if self.fixed or not self.shares_focal:
+            return None
+        focals = [lens.fx / max(lens.width, lens.height) for lens in self.lenses.values() if is_believable(lens)]
+        return float(np.median(focals)) if focals else None
 
     def adjust(self, cameras: Cameras, errors: tuple[float, float]) -> list[int]:
         """Take over cameras of all frames of the source. Returns the pictures whose cameras changed."""
@@ -74,11 +85,6 @@ class Scene:
                 self.lenses[view] = cameras.intrinsics(frame, lens.width, lens.height)
                 changed.append(view)
         return changed
-
-    @property
-    def placed(self) -> list[int]:
-        """Pictures that have a pose and a lens that can be."""
-        return [view for view in sorted(self.poses) if is_believable(self.lens(view))]
 
 
 def with_square_pixels(lens: Intrinsics) -> Intrinsics:
@@ -107,13 +113,12 @@ def view_arrays(picture: Picture, depth: np.ndarray, confidence: np.ndarray, kep
 def make_reconstruction(frames: FrameSource, scene: Scene, method: str, is_done: bool) -> Reconstruction:
     """Cameras of all frames of the source so far; those without a pose say why."""
     number = {frame: k for k, frame in enumerate(scene.used)}
-    placed = set(scene.placed)
-    lenses = {k: scene.lens(k) for k in placed}
+    lenses = scene.believed()
     typical = np.median([lens.fx / max(lens.width, lens.height) for lens in lenses.values()]) if lenses else None
     views = []
     for index, info in enumerate(frames.infos):
         k = number.get(index)
-        if k in placed:
+        if k in lenses:
             views.append(View(info.file, info.frame, lenses[k], scene.poses[k]))
             continue
         note = scene.notes.get(index, NO_POSE.format(Path(info.file).name) if is_done else WAITING)

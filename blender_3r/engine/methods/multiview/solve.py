@@ -19,7 +19,7 @@ from .adjustment import Adjusted, adjust_cameras, depth_scale, observe
 from .chunks import next_chunk
 from .drivers import make_driver
 from .estimate import ARCHITECTURES, DEFAULT_MODEL, DEFAULT_SIZE, Room
-from .known import is_placed, place_in_known_world, read_known
+from .known import is_placed, place_in_known_world, read_known, refuse_few_poses
 from .layout import Layout
 from .options import Options
 from .passes import PassDoesNotFit, Passes
@@ -103,7 +103,7 @@ class _Work:
         scene = self._scene(notes, warning)
         teller = Teller(self.frames, scene, self.pictures, self.context, self.report, self.method)
         self._passes(teller)
-        if not scene.placed:
+        if not scene.believed():
             raise no_camera()
         if self.options.refine:
             self._adjust(teller)
@@ -143,10 +143,15 @@ class _Work:
         number = 0
         while (part := store.read(number, teller.covered)) is not None and teller.covered < count:
             self.context.log(f"the pass over views {part.views[0]}-{part.views[-1]} is there from an earlier run")
-            self._take(teller, part, size)
+            self._take(teller, part)
             number += 1
+        if number:
+            teller.cameras()
+            self._tell(teller, size)
         if teller.covered == count:
             return
+        if number == 0:
+            refuse_few_poses(self.known, self.pictures.used[:size])
         self.stages.tell("Loading the model", LOADING, COMPUTING, 0, 1)
         make_room(room.needed(size) + self._network_bytes, self.device)
         with loaded(self.weights, self.device, self.context.check_cancelled) as network:
@@ -158,7 +163,8 @@ class _Work:
             while teller.covered < count:
                 part, size = self._pass(passes, teller.covered, min(size, driver.most))
                 self._keep(store, number, part)
-                self._take(teller, part, size)
+                teller.cameras(self._take(teller, part))
+                self._tell(teller, size)
                 passes.forget(self._next(teller.covered, size).start)
                 number += 1
 
@@ -202,16 +208,20 @@ class _Work:
                     raise
                 self.context.log(f"{error.message} It goes on with {size} views in a pass.")
 
-    def _take(self, teller: Teller, part: Prediction, size: int) -> None:
-        """Join a pass and tell what of it no later pass changes."""
+    def _take(self, teller: Teller, part: Prediction) -> list[int]:
+        """Join a pass. Returns the pictures whose cameras changed."""
         try:
-            teller.add(part, is_placed(part, self.known, self.pictures))
+            changed = teller.add(part, is_placed(part, self.known, self.pictures))
         except ValueError as error:
             raise EngineError(
                 "unsolved", APART, "Check that the weights fit the model, or use larger chunks."
             ) from error
         if part.followed is not None:
             self.followed.append(part.followed)
+        return changed
+
+    def _tell(self, teller: Teller, size: int) -> None:
+        """Tell the depth that no later pass changes."""
         count = len(self.pictures.used)
         if not self.options.dense or self.options.refine:
             teller.forget(everything=True)
@@ -256,14 +266,14 @@ class _Work:
             self._tell_views(teller, adjusted)
 
     def _tell_views(self, teller: Teller, adjusted: Adjusted | None) -> None:
-        store, told = self.store(), 0
+        store, told, believed = self.store(), 0, teller.scene.believed()
         for number, move in enumerate(teller.moves):
             part = store.read_again(number).moved(move)
-            for view in [view for view in part.views if teller.owner.get(view) == number]:
+            for view in [view for view in part.views if teller.owner.get(view) == number and view in believed]:
                 frame, picture = teller.scene.used[view], self.pictures.get(view)
                 depth = part.depth[part.views.index(view)]
                 scale = 1.0 if adjusted is None else depth_scale(adjusted.solution, frame, picture, depth)
                 teller.view(view, part, move, scale)
                 told += 1
-                self.stages.tell("Writing depth", TELLING, 1.0, told, len(teller.owner))
+                self.stages.tell("Writing depth", TELLING, 1.0, told, len(believed))
             self.pictures.forget(part.views[0])

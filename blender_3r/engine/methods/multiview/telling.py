@@ -38,8 +38,8 @@ class Teller:
         self._parts: dict[int, Prediction] = {}  # passes with depth that is not told yet
         self._told: set[int] = set()
 
-    def add(self, part: Prediction, in_place: bool = False) -> None:
-        """Join the next pass and tell its cameras. in_place: it is in the joined world already.
+    def add(self, part: Prediction, in_place: bool = False) -> list[int]:
+        """Join the next pass. in_place: it is in the joined world already. Returns the pictures whose cameras changed.
 
         Raises ValueError when no view that it shares with the last pass has a pose in both.
         """
@@ -57,7 +57,7 @@ class Teller:
         self._parts[number] = part
         self._own(number, chunk.views)
         self.covered = part.views[-1] + 1
-        self.cameras([view for view, pose in before.items() if not np.array_equal(pose, self.scene.poses[view])])
+        return [view for view, pose in before.items() if not np.array_equal(pose, self.scene.poses[view])]
 
     def cameras(self, changed: list[int] | None = None, **more: dict[str, np.ndarray]) -> None:
         """Tell all cameras. changed: pictures whose cameras were others before. more: sparse and tracks."""
@@ -71,8 +71,11 @@ class Teller:
 
     def views(self, before: int) -> None:
         """Tell the depth of all pictures with lower numbers that has not been told."""
+        believed = self.scene.believed()
         for view in sorted(set(self.owner) - self._told):
-            if view < before:
+            if view not in believed:
+                self._told.add(view)
+            elif view < before:
                 number = self.owner[view]
                 self.view(view, self._parts[number].moved(self.moves[number]), self.moves[number])
         self.forget()
@@ -81,7 +84,7 @@ class Teller:
         """Tell the depth of a picture by a pass, moved to its place by `move`. scale: of the depth."""
         self._told.add(view)
         frame = self.scene.used[view]
-        if view not in self.scene.placed or self.context.job.has_view(frame):
+        if self.context.job.has_view(frame):
             return
         self.context.check_cancelled()
         k = part.views.index(view)
