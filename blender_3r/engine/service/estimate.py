@@ -27,6 +27,7 @@ from .stock import choose_here
 
 DEFAULT_MODEL, DEFAULT_SIZE = "mast3r-512", 512
 VIEW_BYTES_PER_PIXEL = 4 + 4 + 3  # depth, confidence, color
+PASS_BYTES_PER_PIXEL = 4 + 4 + 1  # depth, confidence, what is kept
 CLASSIC = {"draft": (320, 16), "normal": (512, 32), "fine": (768, 64)}  # long side and number of its depth maps
 RESERVE_BYTES = 200_000_000  # of the disk
 PLACES = {"cpu": "the processor", "cuda": "the graphics card", "mps": "the graphics processor"}
@@ -166,7 +167,9 @@ def _multiview(options: multiview_options.Options, count: int, width: int, heigh
         if error.kind != "machine":
             raise
         return Estimate(**facts, fits=False, text=error.message, hint=error.hint)
-    disk = VIEW_BYTES_PER_PIXEL * plan.whole[0] * plan.whole[1] * count if options.dense else 0
+    per_view = PASS_BYTES_PER_PIXEL * plan.picture[0] * plan.picture[1]  # while it runs
+    per_view += VIEW_BYTES_PER_PIXEL * plan.whole[0] * plan.whole[1] if options.dense else 0
+    disk = count * per_view
     needed = network + plan.pass_bytes
     text = f"{plan.text} on {PLACES[device]}: about {in_gigabytes(needed)} of memory and {_size(disk)} on disk."
     return Estimate(**facts, memory_bytes=needed, disk_bytes=disk, text=text)
