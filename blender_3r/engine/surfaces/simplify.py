@@ -33,10 +33,10 @@ def simplified(mesh: Mesh, faces: int, threads: int = 1) -> Mesh:
         pycolmap.simplify_mesh(source, target, options)
         if not target.is_file():
             raise EngineError("internal", "The surface could not be simplified.", "Ask for all faces (0).")
-        return _read_ply(target)
+        return read_ply(target)
 
 
-def _read_ply(path: Path) -> Mesh:
+def read_ply(path: Path) -> Mesh:
     """Vertices and triangles of a binary PLY file as COLMAP writes it."""
     data = path.read_bytes()
     start = data.index(b"end_header\n") + len(b"end_header\n")
