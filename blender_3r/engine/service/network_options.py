@@ -38,7 +38,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-smaller",
         action="store_true",
-        help="when memory does not do, begin again with images of 224 pixels, cut square, instead of failing",
+        help="when memory does not do, begin again with smaller images instead of failing (pairwise: 224 pixels, cut "
+        "square)",
     )
     for method in METHODS:
         method.add_options(parser)
