@@ -18,8 +18,9 @@ from .point_views import update_views
 
 GROUP = "3R Points v2"
 
-# Half the diagonal of a pixel: dots of that radius around a grid of points leave no hole between them.
-_CLOSING_RADIUS = 0.7072
+# In pixels. Cycles draws round dots, for which half the diagonal of a pixel would do; EEVEE and the viewport draw
+# squares standing on a corner of that radius, which close a grid of points from one pixel on.
+_CLOSING_RADIUS = 1.005
 _FEWEST = 1e-4  # density below which dots grow no further
 
 

@@ -151,9 +151,9 @@ def test_point_size_is_in_pixels_of_the_footage(tmp_path, empty_file):
     dense_job(tmp_path, views=1)
     points = import_job(empty_file, tmp_path).points
     modifier = points.modifiers[0]
-    assert shown_radii(points) == pytest.approx(np.full(36 * 64, 2 / 60 * np.sqrt(0.5)), rel=1e-3)
+    assert shown_radii(points) == pytest.approx(np.full(36 * 64, 2 / 60), rel=0.01)
     compat.set_modifier_input(modifier, point_input(modifier, "Point Size"), 3.0)
-    assert shown_radii(points) == pytest.approx(np.full(36 * 64, 6 / 60 * np.sqrt(0.5)), rel=1e-3)
+    assert shown_radii(points) == pytest.approx(np.full(36 * 64, 6 / 60), rel=0.01)
 
 
 def test_group_and_material_are_shared_and_settings_survive_an_update(tmp_path, empty_file):
