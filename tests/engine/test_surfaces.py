@@ -173,7 +173,7 @@ def test_a_cancel_leaves_the_surface_that_was_there(tmp_path):
             asked.append(1)
             return len(asked) > number
 
-        with pytest.raises(Cancelled):
+        with pytest.raises(Cancelled, match="The surface was cancelled"):
             run_surface(tmp_path, {"faces": 0}, ignore, is_cancelled)
     assert (job.read_surface()["vertices"] == before).all()
     assert not list(tmp_path.glob(".tmp*"))

@@ -35,6 +35,8 @@ def run_surface(
             return _run_claimed(job, wishes, _Pace(report), is_cancelled, log)
         except BaseException as error:
             failure = as_engine_error(error)
+            if failure.kind == "cancelled":
+                failure.message, failure.hint = "The surface was cancelled.", "The job is as it was before."
             log.write(f"surface: {failure.kind}: {failure}")
             if failure.kind == "internal":
                 log.write("".join(traceback.format_exception(error)))
