@@ -80,16 +80,15 @@ class Courier:
 
     def deliver(self) -> None:
         """All of it at once, for scripts and `blender -b`, after a job that is done. Raises EngineError."""
-        scene = self._home.find_scene()
         self._final = "over"
         data = self._delivery.read(self._job.folder, True)
-        steps = self._delivery.build(scene, data, True)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                self._notes = end.value.notes
-                return
+
+        def build() -> Generator[None, None, None]:
+            delivered = yield from self._delivery.build(self._home.find_scene(), data, True)
+            self._notes = delivered.notes
+
+        for _ in build():
+            pass
 
     def before_undo(self) -> None:
         """Undo knows nothing of what is made aside; and afterwards the scene may show less than there is."""

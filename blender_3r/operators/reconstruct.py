@@ -64,9 +64,8 @@ def delivery_of(settings: THREER_PG_settings) -> Delivery:
 
 def _shortage(result: ImportResult) -> Iterator[str]:
     """A sentence if not all points came along."""
-    shown = len(result.points.data.vertices) if result.points else 0
-    if session.job.state.summary.get("points", 0) > shown > 0:
-        count = f"{shown:,}".replace(",", " ")
+    if session.job.state.summary.get("points", 0) > result.point_count > 0:
+        count = f"{result.point_count:,}".replace(",", " ")
         yield f"{count} of the points are in the scene: Point Budget allows more."
 
 

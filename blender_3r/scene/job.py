@@ -61,14 +61,18 @@ class ImportResult:
     warnings: list[str] = field(default_factory=list)
 
     @property
+    def point_count(self) -> int:
+        """Of a mesh or a point cloud."""
+        return len(self.points.data.attributes["position"].data) if self.points else 0
+
+    @property
     def text(self) -> str:
         """One sentence for the status line."""
         cameras = "an animated camera" if self.root["threer_kind"] == "video" else f"{len(self.cameras)} cameras"
-        count = len(self.points.data.vertices) if self.points else 0
         verb = "Updated" if self.updated else "Imported"
         interpolated = self.root["threer_interpolated"]
         between = f", {interpolated} frames interpolated" if interpolated else ""
-        return f"{verb} {self.collection.name}: {cameras}{between}, {count:,} points."
+        return f"{verb} {self.collection.name}: {cameras}{between}, {self.point_count:,} points."
 
 
 def import_job(

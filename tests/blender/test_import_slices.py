@@ -13,6 +13,7 @@ from blender_3r.scene import aside as aside_module
 from blender_3r.scene import job as job_module
 from blender_3r.scene.job import build_job, build_job_in_slices, finish, import_job
 from blender_3r.scene.jobdata import read_job
+from blender_3r.scene.point_kind import can_be_cloud, other_kind
 
 
 def seen(scene: bpy.types.Scene) -> tuple:
@@ -162,6 +163,21 @@ def test_what_the_user_gave_the_points_survives_an_update(tmp_path, empty_file):
     after = twin.data
     assert (after.name, after.use_fake_user, after["note"], after.materials[0].name) == ("Dots", True, "mine", "Mine")
     assert len(after.vertices) == 3 * 36 * 64
+
+
+@pytest.mark.skipif(not can_be_cloud(), reason="this Blender's point clouds cannot be filled by Python")
+def test_points_that_were_made_a_point_cloud_are_updated_as_one(tmp_path, empty_file):
+    job = video_job(tmp_path)
+    first = import_job(empty_file, tmp_path)
+    cloud = other_kind(first.points)
+    name = cloud.data.name
+    jobs.add_plane_view(job, 2)
+    again = import_job(empty_file, tmp_path)
+    assert again.points == cloud
+    assert again.point_count == 3 * 36 * 64
+    assert "6,912 points" in again.text
+    assert [block.name for block in bpy.data.pointclouds] == [name]
+    assert len(bpy.data.meshes) == 0
 
 
 def test_photos_bring_their_cameras_in_steps(tmp_path, empty_file):
