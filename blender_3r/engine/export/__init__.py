@@ -75,6 +75,9 @@ FORMATS: dict[str, Format] = {
     "chan": Format(
         "chan:write_chan", False, "Nuke's camera file: frame, translation, rotation (order ZXY, y up), vertical angle"
     ),
+    "jsx": Format(
+        "after_effects:write_jsx", False, "After Effects script: composition, plate, camera keys, nulls at points"
+    ),
     "poses": Format(
         "poses:write_poses", True, "folder with poses (TUM, 4x4 matrices), focals and intrinsics as text, all as JSON"
     ),

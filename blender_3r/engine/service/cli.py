@@ -285,7 +285,7 @@ def _add_export(commands: Any) -> None:
     parser = _add(commands, "export", _export, "write a job's result in another form")
     parser.add_argument("job", metavar="JOB", help="the job folder")
     parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="see below")
-    parser.add_argument("--out", required=True, metavar="PATH", help="file (ply, glb, chan) or folder (the others)")
+    parser.add_argument("--out", required=True, metavar="PATH", help="file (ply, glb, chan, jsx) or folder (others)")
     parser.add_argument("--images", action="store_true", help="write the frames too (colmap, transforms)")
     parser.add_argument(
         "--min-confidence",
