@@ -18,7 +18,7 @@ from blender_3r.engine.methods.multiview.pictures import (
     PI3_PIXELS,
     depth_prior,
     intrinsics_prior,
-    pad_to_one_size,
+    pad_to,
     pi3_size,
     prepare_for_pi3,
     prepare_for_vggt,
@@ -102,7 +102,7 @@ def test_the_camera_of_a_picture_is_that_of_its_frame(shape, mode):
 
 
 def test_pictures_of_several_sizes_are_padded_to_one():
-    pictures = pad_to_one_size([prepare_for_vggt(image(*shape)) for shape in [(300, 400), (400, 300), (200, 400)]])
+    pictures = [pad_to(prepare_for_vggt(image(*shape)), (518, 518)) for shape in [(300, 400), (400, 300), (200, 400)]]
     assert {picture.size for picture in pictures} == {(518, 518)}
     assert np.array_equal(pictures[0].color[63:455], pictures[0].whole)
     assert (pictures[0].color[:63] == 255).all()

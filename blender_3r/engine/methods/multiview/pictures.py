@@ -6,7 +6,6 @@ These networks take colours in 0..1 and patches of 14 pixels. Fast3R and MV-DUSt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -103,12 +102,6 @@ def prepare_for_vggt(image: np.ndarray, mode: str = "crop", side: int = VGGT_SIZ
     cut = vggt_cut(image.shape[:2], mode, side)
     scaled = np.array(Image.fromarray(image).resize(cut.scaled, Image.Resampling.BICUBIC))
     return UnitPicture(image.shape[:2], scaled, cut.size, cut.offset)
-
-
-def pad_to_one_size(pictures: Sequence[UnitPicture]) -> list[UnitPicture]:
-    """Pictures of several sizes with white around them, so that all have the largest height and width."""
-    height, width = (int(side) for side in np.array([picture.size for picture in pictures]).max(axis=0))
-    return [pad_to(picture, (height, width)) for picture in pictures]
 
 
 def pad_to(picture: UnitPicture, size: tuple[int, int]) -> UnitPicture:

@@ -14,7 +14,7 @@ from ....models.pi3x import Pi3X
 from ....models.pi3x_priors import Priors
 from ..cameras import cameras_with_lenses
 from ..options import Options
-from ..pictures import depth_prior
+from ..pictures import depth_prior, intrinsics_prior
 from ..predictions import Prediction
 from . import View
 
@@ -66,7 +66,10 @@ def make_priors(views: Sequence[View], size: tuple[int, int]) -> Priors | None:
     given: dict[str, torch.Tensor] = {}
     lenses = [view.lens for view in views]
     if any(lenses):
-        matrices = [np.eye(3) if lens is None else lens.scaled_to(size[1], size[0]).matrix for lens in lenses]
+        matrices = [
+            np.eye(3) if lens is None else intrinsics_prior(lens.matrix, (lens.height, lens.width), size)
+            for lens in lenses
+        ]
         given["intrinsics"], given["use_rays"] = _scene(matrices), _mask(lenses)
     poses = [view.pose for view in views]
     if any(pose is not None for pose in poses):
