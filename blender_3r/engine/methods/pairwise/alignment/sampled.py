@@ -27,7 +27,7 @@ from .reference import optimize
 from .scene import AlignSettings, Check, Report, Scene, no_check, no_report
 from .start import make_start
 
-STAGE = "Computing depth of all pixels"
+FINISHING, STAGE = "Finishing the alignment", "Computing depth of all pixels"
 PIXELS = 12_000  # of an image that take part in the steps, about
 MOST_OBSERVATIONS = 4_000_000  # of all pairs; larger graphs take fewer pixels of each image
 DEPTH_ROUNDS = 12
@@ -54,6 +54,7 @@ def align_sampled(
     centers = principal_points(predictions, settings)
     variables = _variables(problem, parameters, start.normalized, step)
     del problem, parameters
+    report(FINISHING, 0, 1)
     if start.normalized:  # with known poses the minimum is that of another loss
         variables = _finished(predictions, settings, variables, check_cancelled)
     pixels = AllPixels(predictions, roles_of_images(predictions, settings.equal_pairs), centers, check_cancelled)
