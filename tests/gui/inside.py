@@ -254,11 +254,15 @@ def main() -> None:
     here = Path(__file__).resolve().parent
     sys.path[:0] = [str(here), str(here.parent)]
     import method_scenarios
+    import point_scenarios
     import scenarios
+    import surface_scenarios
 
     bpy.context.preferences.view.show_splash = False  # it would swallow the first click
     gui = Gui(Path(out), archive)
-    scenario = getattr(scenarios, name, None) or getattr(method_scenarios, name)
+    places = (scenarios, method_scenarios, point_scenarios, surface_scenarios)
+    played = (getattr(module, name, None) for module in places)
+    scenario = next(found for found in played if found is not None)
     player = Player(gui, scenario(gui))
     bpy.app.timers.register(player.tick, first_interval=0.5, persistent=True)
 
