@@ -117,7 +117,7 @@ CASES = [
         {"known": Known(model="vggt-1b")},
         "multiview",
         "vggt-1b",
-        "VGGT 1B: this model was asked for.",
+        "VGGT 1B (no commercial use): this model was asked for.",
     ),
     ("movie", 40, (), {"known": Known(model="magic")}, "pairwise", "magic", "the model magic was asked for."),
     ("movie", 40, (), {"known": Known(file=True)}, "pairwise", "", "a checkpoint was asked for."),

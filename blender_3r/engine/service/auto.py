@@ -232,9 +232,13 @@ def _classic(footage: Footage, reason: str, suggested: Weights | None = None) ->
 
 
 def _network(weights: Weights, footage: Footage, reason: str) -> Choice:
+    return Choice(weights.method, weights.id, f"{_name(weights)}: {footage.words} {reason}.")
+
+
+def _name(weights: Weights) -> str:
+    """ "Pairwise with MASt3R 512 (no commercial use)"."""
     licence = "" if weights.commercial_use else " (no commercial use)"
-    why = f"{TITLES[weights.method]} with {weights.title}{licence}: {footage.words} {reason}."
-    return Choice(weights.method, weights.id, why)
+    return f"{TITLES[weights.method]} with {weights.title}{licence}"
 
 
 def _asked_for(model: str, catalogue: Sequence[Weights]) -> Choice:
@@ -243,7 +247,7 @@ def _asked_for(model: str, catalogue: Sequence[Weights]) -> Choice:
     if found is None:
         what = f"the model {model}" if model else "a checkpoint"
         return Choice("pairwise", model, f"Pairwise: {what} was asked for.")
-    return Choice(found.method, model, f"{TITLES[found.method]} with {found.title}: this model was asked for.")
+    return Choice(found.method, model, f"{_name(found)}: this model was asked for.")
 
 
 def _for_poses(footage: Footage, here: _Here) -> Choice:
