@@ -213,6 +213,18 @@ def test_too_little_memory_makes_an_automatic_surface_coarser(job):
     assert "coarser than asked for" in wide.notes[0]
 
 
+def test_a_world_too_far_from_its_origin_is_made_coarser(tmp_path):
+    """Voxels are counted from the origin, and not without end."""
+    job = ball_scene.make_job(tmp_path, 1)
+    result = job.read_cameras()
+    result.views[0].world_from_camera[:3, 3] += (3e5, 0, 0)
+    job.write_cameras(result)
+    surface = made(job, faces=0)
+    assert surface.voxel > 0.25
+    assert surface.notes
+    refused(tmp_path, "machine", "Voxels of 0.1 need", voxel=0.1)
+
+
 # -- the command line
 
 

@@ -179,8 +179,9 @@ class _Fusion:
         blocks = np.empty(0, np.int64)
         for view in self._maps("Looking at depth", 0.0, 0.25):
             points = view.points[view.known]
-            if len(points) and np.abs(points).max() > LARGEST * voxel:
-                return [], float("inf") if self.settings.voxel is None else 16 * limit
+            extent = np.abs(points).max(initial=0) / (LARGEST * voxel)
+            if extent > 1:  # more voxels in a row than can be counted: as bad as too many in all
+                return near, 1.1 * extent**2 * limit
             near.append(blocks_of(view, voxel, TRUNCATION * voxel))
             blocks = np.union1d(blocks, near[-1])
             needed = float(len(blocks)) * BYTES_PER_SURFACE_BLOCK
