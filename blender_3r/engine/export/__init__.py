@@ -18,6 +18,7 @@ class ExportOptions:
     """What may be asked of an export; a format that has no use for an option ignores it.
 
     images: write the frames too. min_confidence: 0..1, drops dense points below. points: at most so many.
+    voxel: of those, one dense point per cubic cell of that edge length, in scene units.
     mesh: a surface instead of points, cut where it would be seen at a flatter angle than edge_angle (degrees).
     frusta: length of the drawn cameras as a share of the typical depth; 0 draws none.
     confidence_bits: of confidence images, 8 or 16. depth_scale: steps per scene unit of 16-bit depth; None: automatic.
@@ -26,6 +27,7 @@ class ExportOptions:
     images: bool = False
     min_confidence: float = 0.0
     points: int | None = None
+    voxel: float | None = None
     mesh: bool = False
     edge_angle: float = 3.0
     frusta: float = 0.05
@@ -37,6 +39,7 @@ class ExportOptions:
         wrong = [
             (0 <= self.min_confidence <= 1, "The minimum confidence must lie between 0 and 1."),
             (self.points is None or self.points >= 1, "The number of points must be at least 1."),
+            (self.voxel is None or 0 < self.voxel < float("inf"), "The size of voxels must be above 0."),
             (0 <= self.edge_angle < 90, "The edge angle must lie between 0 and 90 degrees."),
             (0 <= self.frusta < float("inf"), "The length of the drawn cameras must be 0 or more."),
             (self.confidence_bits in (8, 16), "Confidence images have 8 or 16 bits."),

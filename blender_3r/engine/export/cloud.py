@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import EngineError
+from ..geometry.voxels import VoxelThinner
 from ..jobfolder import JobFolder
 from ..reconstruction import Reconstruction, depth_to_points
 from . import ExportOptions
@@ -44,8 +45,27 @@ def count_dense(job: JobFolder, indices: list[int], min_confidence: float, strid
 def dense_blocks(job: JobFolder, result: Reconstruction, options: ExportOptions) -> Iterator[Block]:
     """The dense points, one view in memory at a time; a limit of points keeps an even random share of every view.
 
-    Yields nothing when there are none.
+    Of what it leaves, one point per voxel stays. Yields nothing when there are none.
+    Raises EngineError("usage") when the voxels are too small for the scene.
     """
+    blocks = _all_dense_blocks(job, result, options)
+    return blocks if options.voxel is None else _one_per_voxel(blocks, options.voxel)
+
+
+def _one_per_voxel(blocks: Iterator[Block], size: float) -> Iterator[Block]:
+    thinner = VoxelThinner(size)
+    for block in blocks:
+        try:
+            kept = thinner.keep(block.points, block.quality)
+        except ValueError as error:
+            raise EngineError(
+                "usage", f"Voxels of {size:g} are too small for this scene.", "Choose larger ones, or none."
+            ) from error
+        if len(kept):
+            yield Block(block.index, block.points[kept], block.color[kept], block.quality[kept])
+
+
+def _all_dense_blocks(job: JobFolder, result: Reconstruction, options: ExportOptions) -> Iterator[Block]:
     indices = dense_views(job, result)
     total = count_dense(job, indices, options.min_confidence) if options.points else 0
     limit = min(options.points or 0, total)

@@ -128,6 +128,7 @@ def _export(options: argparse.Namespace) -> int:
         images=options.images,
         min_confidence=options.min_confidence,
         points=options.points,
+        voxel=options.voxel,
         mesh=options.mesh,
         edge_angle=options.edge_angle,
         frusta=options.frusta,
@@ -295,6 +296,9 @@ def _add_export(commands: Any) -> None:
         help="drop dense points whose confidence is below C, 0..1 (ply, glb, depth...; default: keep all)",
     )
     parser.add_argument("--points", type=int, metavar="N", help="at most so many points or vertices of a surface")
+    parser.add_argument(
+        "--voxel", type=float, metavar="SIZE", help="one point per cube of that edge, in scene units (ply, glb)"
+    )
     parser.add_argument("--mesh", action="store_true", help="a surface per dense view instead of points (glb)")
     parser.add_argument(
         "--edge-angle",
