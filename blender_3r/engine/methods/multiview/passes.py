@@ -18,6 +18,7 @@ from .known import Known
 from .predictions import Prediction
 from .reading import Pictures
 
+ENCODING, RELATING = "Encoding views", "Relating views"  # the stages of a pass
 Report = Callable[[str, int, int], None]
 
 
@@ -55,12 +56,12 @@ class Passes:
         """
         with cancellable(self.driver.network, self.device, self._check):
             self._encode(numbers, report)
-            report("Relating views", 0, 1)
+            report(RELATING, 0, 1)
             views = [self._view(number) for number in numbers]
             # A model that takes no fewer sees some views more than once.
             given = [views[k % len(views)] for k in range(max(len(views), self.driver.fewest))]
             prediction = self._fitting(lambda: self.driver.predict(given, self.device), len(given))
-        report("Relating views", 1, 1)
+        report(RELATING, 1, 1)
         return self._cleaned(_first(prediction, len(views)))
 
     def forget(self, before: int) -> None:
@@ -71,7 +72,7 @@ class Passes:
     def _encode(self, numbers: Sequence[int], report: Report) -> None:
         missing = [number for number in numbers if number not in self._tokens]
         for done, number in enumerate(missing):
-            report("Encoding views", done, len(missing))
+            report(ENCODING, done, len(missing))
             image = torch.from_numpy(self.pictures.get(number).tensor)[None].to(self.device)
             tokens = self._fitting(lambda image=image: self.driver.encode(image), 1)
             self._tokens[number] = tokens.to("cpu")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from ... import zoo
 from ...errors import EngineError
 from ...media.frames import FrameSource
 from ..base import Context, Event
@@ -22,7 +23,7 @@ from .estimate import ARCHITECTURES, DEFAULT_MODEL, DEFAULT_SIZE, Room
 from .known import is_placed, place_in_known_world, read_known, refuse_few_poses
 from .layout import Layout
 from .options import Options
-from .passes import PassDoesNotFit, Passes
+from .passes import ENCODING, RELATING, PassDoesNotFit, Passes
 from .predictions import Followed, Prediction
 from .reading import Pictures
 from .results import Scene
@@ -134,8 +135,8 @@ class _Work:
 
     def _passes(self, teller: Teller) -> None:
         """Pass after pass, those of an earlier run among them; the network is loaded when it is needed."""
-        store, room = self.store(), self._room()
-        count = len(self.pictures.used)
+        store, room, scene = self.store(), self._room(), teller.scene
+        count = len(scene.used)
         size = room.choose_size(count, self.options.chunk_size)
         if size < count:
             overlap = self.options.overlap_of(size)
@@ -144,10 +145,12 @@ class _Work:
         while (part := store.read(number, teller.covered)) is not None and teller.covered < count:
             self.context.log(f"the pass over views {part.views[0]}-{part.views[-1]} is there from an earlier run")
             self._take(teller, part)
+            if self._tells_views and not all(self.context.job.has_view(scene.used[view]) for view in part.views):
+                teller.cameras()  # else what an earlier run told of later passes stays till they are reached
+            self._tell(teller, size)
             number += 1
         if number:
             teller.cameras()
-            self._tell(teller, size)
         if teller.covered == count:
             return
         if number == 0:
@@ -169,8 +172,15 @@ class _Work:
                 number += 1
 
     @property
+    def _tells_views(self) -> bool:
+        """Whether depth is told as passes come; where cameras are refined it waits for that."""
+        return self.options.dense and not self.options.refine
+
+    @property
     def _network_bytes(self) -> int:
-        return self.weights.record.memory_bytes if self.weights.file is None else 0
+        """What loading the network will take."""
+        is_there = self.weights.file is not None or self.weights.record.id in zoo.shared_cache().loaded()
+        return 0 if is_there else self.weights.record.memory_bytes
 
     def _room(self) -> Room:
         """What a pass may take."""
@@ -186,27 +196,32 @@ class _Work:
 
     def _pass(self, passes: Passes, covered: int, size: int) -> tuple[Prediction, int]:
         """The next pass, and the size of passes from now on: smaller where memory ran out."""
-        count = len(self.pictures.used)
         while True:
             chunk = self._next(covered, size)
-
-            def tell(stage: str, done: int, total: int, chunk: range = chunk) -> None:
-                is_last = stage == "Relating views"
-                share = ENCODING_SHARE if is_last else 0.0
-                share += (1 - ENCODING_SHARE if is_last else ENCODING_SHARE) * done / max(1, total)
-                reached = covered + (chunk.stop - covered) * share
-                name = stage if len(chunk) == count else f"{stage} {chunk.start + 1}-{chunk.stop} of {count}"
-                end = ADJUSTING if self.options.refine else 1.0
-                self.stages.tell(name, COMPUTING, end, int(1000 * reached), 1000 * count)
-
             try:
-                part = passes.run(chunk, tell)
+                part = passes.run(chunk, self._reporter(chunk, covered))
                 return place_in_known_world(part, self.known, self.pictures, is_first=covered == 0), size
             except PassDoesNotFit as error:
                 size = max(2, len(chunk) // 2)
                 if size >= len(chunk):
                     raise
                 self.context.log(f"{error.message} It goes on with {size} views in a pass.")
+
+    def _reporter(self, chunk: range, covered: int) -> Callable[[str, int, int], None]:
+        """Tells how far the stages of a pass are."""
+        count = len(self.pictures.used)
+        end = ADJUSTING if self.options.refine else 1.0
+
+        def fraction(share: float) -> float:
+            return COMPUTING + (end - COMPUTING) * (covered + (chunk.stop - covered) * share) / count
+
+        parts = {ENCODING: (0.0, ENCODING_SHARE), RELATING: (ENCODING_SHARE, 1.0)}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            name = stage if len(chunk) == count else f"{stage} {chunk.start + 1}-{chunk.stop} of {count}"
+            self.stages.tell(name, *(fraction(share) for share in parts[stage]), done, total)
+
+        return tell
 
     def _take(self, teller: Teller, part: Prediction) -> list[int]:
         """Join a pass. Returns the pictures whose cameras changed."""
@@ -223,10 +238,10 @@ class _Work:
     def _tell(self, teller: Teller, size: int) -> None:
         """Tell the depth that no later pass changes."""
         count = len(self.pictures.used)
-        if not self.options.dense or self.options.refine:
-            teller.forget(everything=True)
-        else:
+        if self._tells_views:
             teller.views(self._next(teller.covered, size).start if teller.covered < count else count)
+        else:
+            teller.forget(everything=True)
 
     def _keep(self, store: ChunkStore, number: int, part: Prediction) -> None:
         try:
