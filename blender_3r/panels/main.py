@@ -221,7 +221,10 @@ def _draw_done(box: bpy.types.UILayout) -> None:
 
 def _facts(summary: dict[str, object]) -> list[str]:
     facts = []
-    error, seconds, points = (summary.get(name) for name in ("reproj_error_px", "seconds", "points"))
+    names = ("reproj_error_px", "seconds", "points", "interpolated")
+    error, seconds, points, interpolated = (summary.get(name) for name in names)
+    if isinstance(interpolated, int) and interpolated:
+        facts.append(f"{text.count(interpolated)} frames interpolated")
     if isinstance(error, int | float):
         facts.append(f"Mean error {error:.2f} px")
     if isinstance(points, int) and points:

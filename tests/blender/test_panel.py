@@ -210,7 +210,10 @@ def test_done(job):
     assert "Mean error 0.42 px 1.2 million points Took 1 min 15 s" in shown
     assert "Frames 3 and 4 have no camera. The focal length is uncertain. The picture is not there." in shown
     assert "Rotations agree" not in shown
+    assert "interpolated" not in shown
     assert "[threer.dismiss: ]" in shown
+    done.state.summary["interpolated"] = 40
+    assert "40 frames interpolated Mean error 0.42 px" in drawn()
     session.is_waiting = True
     assert "back in Object Mode" in drawn()
 
