@@ -180,7 +180,7 @@ class Courier:
     def _push(self, delivered: Delivered) -> None:
         self._has_loose_changes = delivered.is_there and not delivered.is_new
         if delivered.is_new:
-            message = "Reconstruct" if self._reading.is_final else "Reconstruct: First Results"
+            message = self._job.undo_step if self._reading.is_final else "Reconstruct: First Results"
             bpy.ops.ed.undo_push(message=message)
 
     def _close_undo_step(self) -> None:

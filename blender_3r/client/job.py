@@ -38,11 +38,13 @@ _numbers = itertools.count(1)
 class Job:
     """Drives one engine process through one request. Call `pump` often; it never waits.
 
-    title: what it makes, for the panel. again: the operator that starts it once more.
+    title: what it makes, for the panel. again: the operator that starts it once more. undo_step: how the undo history
+    calls the arrival of its result.
     """
 
     title = "Reconstruction"
     again = "threer.reconstruct"
+    undo_step = "Reconstruct"
 
     def __init__(
         self,

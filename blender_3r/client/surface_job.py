@@ -14,6 +14,7 @@ class SurfaceJob(Job):
 
     title = "Surface"
     again = "threer.make_surface"
+    undo_step = "Make Surface"
 
     def __init__(
         self, command: list[str], folder: Path, settings: dict[str, Any], keeper: Keeper | None = None
