@@ -75,14 +75,18 @@ def align_sampled(
 def _finished(
     predictions: PairPredictions, settings: AlignSettings, found: Variables, check_cancelled: Check
 ) -> Variables:
-    """What was found, or the minimum of the loss where that is too far away."""
+    """What was found, or the minimum of the loss where that is too far away. Contradicting pairs may have none."""
     try:
         state, _ = minimise(predictions, settings, found, check_cancelled)
-    except RuntimeError as error:  # pairs that contradict each other
-        if "overflow" not in str(error):
+    except (np.linalg.LinAlgError, torch.linalg.LinAlgError):
+        return found
+    except (RuntimeError, ValueError) as error:  # of torch, of SciPy
+        if "overflow" not in str(error) and "infs or NaNs" not in str(error):
             raise
         return found
     poses, lowest = found.world_from_camera, state.variables.world_from_camera
+    if not (np.isfinite(lowest).all() and np.isfinite(poses).all()):
+        return found
     moved = fit_cameras(lowest, poses).apply(lowest[:, :3, 3])
     path = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).sum()
     is_near = np.linalg.norm(moved - poses[:, :3, 3], axis=1).max() <= UNFINISHED * path
