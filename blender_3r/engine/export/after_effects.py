@@ -24,10 +24,11 @@ _FPS = 24.0  # of photos, and of footage that has no rate
 def write_jsx(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
     """A script for File ▸ Scripts ▸ Run Script File. Axes as in After Effects: x right, y down, z away, like the job's.
 
-    Lengths are pixels: pxPerUnit of them (in the script) are one scene unit, so that the typical depth is the width of the picture.
-    A one-node camera gets a key of position, orientation (R = Rx Ry Rz) and zoom for every solved view. Distortion, an
-    off-centre lens and pixels that are not square have no place in it: zoom is the geometric mean of fx and fy. Photos
-    follow each other frame by frame, and their keys are held. options.points: how many nulls, NULLS where not given.
+    Lengths are pixels: pxPerUnit of them (in the script) are one scene unit, so that the typical depth is about the
+    width of the picture. A one-node camera gets a key of position, orientation (R = Rx Ry Rz) and zoom for every solved
+    view. Distortion, an off-centre lens and pixels that are not square have no place in it: zoom is the geometric mean
+    of fx and fy. Photos follow each other frame by frame, and their keys are held. options.points: how many nulls,
+    NULLS where not given.
     """
     scale = _round(result.views[result.solved[0]].intrinsics.width / typical_depth(job, result))
     data = _shot(job, result)
