@@ -22,6 +22,7 @@ from ..source import Source
 from .auto import AUTO
 from .choosing import Choosing
 from .failures import as_engine_error
+from .judging import judge_views
 from .settings import check_request, fingerprint
 from .summary import make_summary
 
@@ -263,6 +264,9 @@ class _Run:
                 "No camera could be solved from this footage.",
                 "Use footage with more overlap, texture and a camera that moves sideways.",
             )
+        for progress in judge_views(self.job, result):
+            self._take(progress)
+            context.check_cancelled()
         return self._finish(result, [*frames.warnings, *self.choosing.notes])
 
     def _finish(self, result: Reconstruction, warnings: list[str]) -> dict[str, Any]:
