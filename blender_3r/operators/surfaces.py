@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,14 @@ from ..scene.jobdata import JobData, read_job
 from ..scene.plate import scene_frames
 from ..scene.surface_data import Surfaces, dense_views, read_fused, spread
 from ..scene.surface_looks import LOOKS, set_look
-from ..scene.surfaces import add_view_surfaces, build_surfaces_in_slices, job_of, surfaces_of
+from ..scene.surfaces import (
+    SurfaceResult,
+    add_fused_surface,
+    add_view_surfaces,
+    build_surfaces_in_slices,
+    job_of,
+    surfaces_of,
+)
 from .reconstruct import is_headless, refuse, wait_for_job
 
 if TYPE_CHECKING:
@@ -76,6 +83,17 @@ class THREER_OT_make_surface(_SurfaceOperator, bpy.types.Operator):
         return wait_for_job(self) if is_headless() else {"FINISHED"}
 
 
+class THREER_OT_import_surface(_SurfaceOperator, bpy.types.Operator):
+    """Bring in the surface that was made before, here or by the command line; one in the scene is updated"""
+
+    bl_idname = "threer.import_surface"
+    bl_label = "Import Surface"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return _report(self, lambda: add_fused_surface(context.scene, job_of(context)))
+
+
 class THREER_OT_add_view_surfaces(_SurfaceOperator, bpy.types.Operator):
     """Make a surface of each view's depth, cut at depth edges, with the view's own frame on it"""
 
@@ -85,19 +103,15 @@ class THREER_OT_add_view_surfaces(_SurfaceOperator, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         settings, folder = context.scene.threer.surfaces, job_of(context)
-        try:
+
+        def add() -> SurfaceResult:
             data = read_job(folder, 0)
             views = _chosen_views(context, settings, data, dense_views(JobFolder.open(folder), data))
-            result = add_view_surfaces(
+            return add_view_surfaces(
                 context.scene, folder, views, settings.budget, settings.min_confidence, settings.edge_angle
             )
-        except EngineError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        for sentence in result.warnings:
-            self.report({"WARNING"}, sentence)
-        self.report({"INFO"}, result.text)
-        return {"FINISHED"}
+
+        return _report(self, add)
 
 
 class THREER_OT_surface_look(_SurfaceOperator, bpy.types.Operator):
@@ -131,6 +145,19 @@ class THREER_OT_surface_look(_SurfaceOperator, bpy.types.Operator):
 
 
 # -- inside
+
+
+def _report(operator: bpy.types.Operator, make: Callable[[], SurfaceResult]) -> set[str]:
+    """Make surfaces, and tell what came of it."""
+    try:
+        result = make()
+    except EngineError as error:
+        operator.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
+    for sentence in result.warnings:
+        operator.report({"WARNING"}, sentence)
+    operator.report({"INFO"}, result.text)
+    return {"FINISHED"}
 
 
 def _turn(context: bpy.types.Context) -> Turn:
@@ -186,4 +213,9 @@ def _chosen_views(
     return [index for index in dense if views[index].file == file] or dense[:1]
 
 
-classes = (THREER_OT_make_surface, THREER_OT_add_view_surfaces, THREER_OT_surface_look)
+classes = (
+    THREER_OT_make_surface,
+    THREER_OT_import_surface,
+    THREER_OT_add_view_surfaces,
+    THREER_OT_surface_look,
+)

@@ -400,8 +400,13 @@ def test_operators(switched_on, tmp_path):
     surfaces_of(scene, folder)[0].select_set(True)
     bpy.ops.threer.surface_look(look="FILMED")
     assert sum(item.is_shadow_catcher for item in surfaces_of(scene, folder)) == 2
+    add_fused(job)
+    assert bpy.ops.threer.import_surface() == {"FINISHED"}
+    assert "my shot Surface" in scene.objects
     job.clear_results()
     job.write_cameras(Reconstruction(jobs.walk(5)))
+    with pytest.raises(RuntimeError, match="has no fused surface. Make one"):
+        bpy.ops.threer.import_surface()
     with pytest.raises(RuntimeError, match="made without dense points"):
         bpy.ops.threer.add_view_surfaces()
 
