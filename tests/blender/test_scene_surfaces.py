@@ -405,7 +405,7 @@ def test_operators(switched_on, tmp_path):
     assert "my shot Surface" in scene.objects
     job.clear_results()
     job.write_cameras(Reconstruction(jobs.walk(5)))
-    with pytest.raises(RuntimeError, match="has no fused surface. Make one"):
+    with pytest.raises(RuntimeError, match="has no fused surface"):
         bpy.ops.threer.import_surface()
     with pytest.raises(RuntimeError, match="made without dense points"):
         bpy.ops.threer.add_view_surfaces()
