@@ -19,6 +19,7 @@ from blender_3r.engine.errors import Cancelled, EngineError
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.methods.multiview import passes as passes_module
 from blender_3r.engine.methods.multiview.drivers import fast3r, mv_dust3r, pi3, vggt
+from blender_3r.engine.methods.multiview.estimate import Room
 from blender_3r.engine.methods.multiview.results import is_believable
 from blender_3r.engine.service.runner import run_job
 from blender_3r.engine.service.settings import make_request
@@ -186,6 +187,27 @@ def test_photos_that_fit_go_through_in_one_pass(photos, tmp_path):
     assert cameras.views[0].intrinsics.fx == cameras.views[0].intrinsics.fy
 
 
+def test_a_movie_keeps_its_frame_numbers(tmp_path):
+    source = source_from_path(SHOT, first=0, last=24, step=8)
+    request = make_request("multiview", source, {"model": "tiny-pi3", "device": "cpu", "threads": 1})
+    run_job(request, tmp_path / "job", lambda type_, **fields: None)
+    cameras = check_views(JobFolder(tmp_path / "job"), 4)
+    assert (cameras.kind, cameras.lens, cameras.fps) == ("video", "shared", 24.0)
+    assert [view.frame for view in cameras.views] == [0, 8, 16, 24]
+
+
+def test_a_rig_of_movies_takes_one_frame_of_each(tmp_path):
+    movies = [tmp_path / f"camera {number}.mp4" for number in range(3)]
+    for path in movies:
+        path.write_bytes(SHOT.read_bytes())
+    source = source_from_path(movies, rig_frame=5)
+    request = make_request("multiview", source, {"model": "tiny-pi3", "device": "cpu", "threads": 1})
+    run_job(request, tmp_path / "job", lambda type_, **fields: None)
+    cameras = check_views(JobFolder(tmp_path / "job"), 3)
+    assert (cameras.kind, cameras.lens) == ("photos", "groups")
+    assert [view.file for view in cameras.views] == [path.name for path in movies]
+
+
 def test_sizes_and_orientations_together(photos, frames, tmp_path):
     upright = cv2.imencode(".png", cv2.rotate(frames[1], cv2.ROTATE_90_CLOCKWISE))[1].tobytes()
     (photos / "view 1.png").write_bytes(upright)
@@ -259,6 +281,15 @@ def limit_views(monkeypatch, most, above=0):
         return original(self, views, device)
 
     monkeypatch.setattr(pi3.Pi3Driver, "predict", predict)
+
+
+def test_more_images_than_the_memory_takes_go_in_chunks(photos, tmp_path):
+    patches = SHAPES["pi3"][0] * SHAPES["pi3"][1] // 14**2
+    memory = Room("pi3", patches, None).needed(5) + 1
+    run = Run(photos, tmp_path / "job", model="tiny-pi3", memory_gb=memory / 1e9)
+    assert run.summary["solved"] == 8
+    assert "8 views do not go into one pass: 5 in each, 2 of them shared" in (run.job.path / "log.txt").read_text()
+    assert run.solved == [5, 8]
 
 
 def test_what_fits_is_judged_before_the_run(photos, tmp_path, encoded):
