@@ -4,8 +4,8 @@
 
 Three rows a scene: the surface of the true cameras and true depth maps (every tenth frame has one); that of what the
 classic method makes of the movie; and of the same, COLMAP's Poisson reconstruction of the points instead of our
-fusion (left out by --no-poisson: it takes long). Jobs and rows that --work has already are used again; once it has
-those of all scenes, the part "surfaces" of RESULTS.md is written. Needs SciPy.
+fusion (left out by --no-poisson: it takes long). Jobs and rows that --work has already are used again. A run of all
+scenes writes the part "surfaces" of RESULTS.md. Needs SciPy.
 
 Accuracy: share of the surface (by area) that lies within 1 % of the scene's size of a true point; only what some true
 depth map sees, or has nothing before, is judged, so that what lies beyond the known is neither right nor wrong.
@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from blender_3r.engine.geometry.similarity import Similarity, fit_similarity
+from blender_3r.engine.geometry.rotations import nearest_rotation
+from blender_3r.engine.geometry.similarity import Similarity
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.methods.base import Context
 from blender_3r.engine.reconstruction import Reconstruction, View, depth_to_points
@@ -41,6 +42,8 @@ from .scenes import data_folder, footage, reference
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENES = ("syn_walk", "syn_zoom", "syn_moving")
+TRUE, OWN, FUSED = "true cameras and depth", "classic method", "fused"
+CASES = (("true", TRUE, FUSED), ("own", OWN, FUSED), ("poisson", OWN, "Poisson (COLMAP)"))
 SHARE = 0.01  # of the scene's size
 SAMPLES = 300_000
 POISSON_DEPTH, POISSON_TRIM = 9, 7.0  # the depth whose cells are as large as our voxels; COLMAP's default trims more
@@ -157,43 +160,43 @@ def score(mesh: Mesh, truth: Truth, similarity: Similarity | None) -> dict[str, 
 
 
 def to_truth(result: Reconstruction, truth: Truth) -> Similarity:
-    """From the solved cameras' world to the true one, by the camera centres."""
+    """From the solved cameras' world to the true one.
+
+    Rotation by the cameras' orientations, since a path that is nearly straight leaves it open; scale and place by
+    their centres.
+    """
     both = [index for index in result.solved if truth.cameras.views[index].is_solved]
-    ours, true = (
-        np.array([one.views[index].world_from_camera[:3, 3] for index in both]) for one in (result, truth.cameras)
-    )
-    return fit_similarity(ours, true)
+    ours, true = (np.array([one.views[index].world_from_camera for index in both]) for one in (result, truth.cameras))
+    rotation = nearest_rotation(np.einsum("nij,nkj->ik", true[:, :3, :3], ours[:, :3, :3]))
+    start, goal = ours[:, :3, 3] @ rotation.T, true[:, :3, 3]
+    middle, aim = start.mean(axis=0), goal.mean(axis=0)
+    scale = float(((start - middle) * (goal - aim)).sum() / ((start - middle) ** 2).sum())
+    return Similarity(np.float64(scale), rotation, aim - scale * middle)
 
 
 # -- the table
 
 
-def rows_of(name: str, settings: SurfaceSettings, work: Path, with_poisson: bool) -> list[str]:
-    """The rows of one scene."""
+def row_of(name: str, label: str, way: str, settings: SurfaceSettings, work: Path) -> str:
+    """One row of the table."""
     scene = data_folder() / name
     truth = read_truth(scene)
-    true, own = true_job(truth, work / f"{name}_true"), own_job(scene, work / f"{name}_own")
-    lines = []
-    cases = [("true cameras and depth", true, "fused"), ("classic method", own, "fused")]
-    cases += [("classic method", own, "Poisson (COLMAP)")] * with_poisson
-    for label, job, way in cases:
-        result = job.read_cameras()
-        similarity = to_truth(result, truth) if job is own else None
-        started, began = time.process_time(), time.perf_counter()
-        if way == "fused":
-            mesh = fuse(result, settings, Context(job, threads=1), lambda progress: None).mesh
-        else:
-            mesh = poisson(job, result, settings.min_confidence)
-        cpu, wall = time.process_time() - started, time.perf_counter() - began
-        values = score(mesh, truth, similarity)
-        views = sum(1 for _ in job.view_indices())
-        lines.append(
-            f"| {name} | {label} | {way} | {views} | {len(mesh.faces)} | {100 * values['accuracy']:.1f} | "
-            f"{100 * values['completeness']:.1f} | {values['median_pct']:.3f} | {100 * values['judged']:.1f} | "
-            f"{cpu:.0f} | {wall:.0f} |"
-        )
-        print(lines[-1], flush=True)
-    return lines
+    is_true = label == TRUE
+    job = true_job(truth, work / f"{name}_true") if is_true else own_job(scene, work / f"{name}_own")
+    result = job.read_cameras()
+    started = time.process_time()
+    if way == FUSED:
+        mesh = fuse(result, settings, Context(job, threads=1), lambda progress: None).mesh
+    else:
+        mesh = poisson(job, result, settings.min_confidence)
+    cpu = time.process_time() - started
+    values = score(mesh, truth, None if is_true else to_truth(result, truth))
+    views = sum(1 for _ in job.view_indices())
+    return (
+        f"| {name} | {label} | {way} | {views} | {len(mesh.faces)} | {100 * values['accuracy']:.1f} | "
+        f"{100 * values['completeness']:.1f} | {values['median_pct']:.3f} | {100 * values['judged']:.1f} | "
+        f"{cpu:.0f} |"
+    )
 
 
 def main() -> int:
@@ -204,17 +207,20 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "blender_3r_surfaces")
     options = parser.parse_args()
     settings = SurfaceSettings(detail=options.detail)
-    kept = {name: options.work / f"{name}_{options.detail}.txt" for name in SCENES}
+    options.work.mkdir(parents=True, exist_ok=True)
+    lines = []
     for name in options.scenes:
-        if not kept[name].is_file():
-            rows = rows_of(name, settings, options.work, not options.no_poisson)
-            kept[name].write_text("\n".join(rows), encoding="utf-8")
-    if not all(path.is_file() for path in kept.values()):
-        return 0
-    lines = [path.read_text(encoding="utf-8") for path in kept.values()]
+        for key, label, way in CASES:
+            kept = options.work / f"{name}_{key}_{options.detail}.txt"
+            if not kept.is_file():
+                if key == "poisson" and options.no_poisson:
+                    continue
+                kept.write_text(row_of(name, label, way, settings, options.work), encoding="utf-8")
+            lines.append(kept.read_text(encoding="utf-8"))
+            print(lines[-1], flush=True)
     head = (
         "| scene | cameras and depth | surface | depth maps | faces | accuracy at 1 % | completeness at 1 % | "
-        "median error % of size | judged % | CPU s | wall s |"
+        "median error % of size | judged % | CPU s |"
     )
     text = [
         f"# Surfaces (detail {options.detail}, at most {settings.faces} faces)",
@@ -222,7 +228,8 @@ def main() -> int:
         "the classic method have the same pixels and normals.",
         "\n".join([head, "|" + " --- |" * (head.count("|") - 1), *lines]),
     ]
-    write_part(ROOT / "benchmarks" / "RESULTS.md", "surfaces", "\n\n".join(text))
+    if tuple(options.scenes) == SCENES:
+        write_part(ROOT / "benchmarks" / "RESULTS.md", "surfaces", "\n\n".join(text))
     return 0
 
 
