@@ -52,10 +52,11 @@ def view_color(tree: Tree) -> bpy.types.NodeSocket:
 
 
 def depth_color(tree: Tree, geometry: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-    """Bright near its camera, dark far away, the middle at the mean depth of geometry's points."""
+    """Bright near its camera, the middle at the mean depth of geometry's points, dark from twice that on."""
     depth = tree.attribute("depth")
     mean = result(tree.node("GeometryNodeAttributeStatistic", {"Geometry": geometry, "Attribute": depth}), "Mean")
-    return _ramp(tree, tree.math("DIVIDE", mean, tree.math("ADD", mean, depth)))
+    share = tree.math("DIVIDE", depth, tree.math("MULTIPLY", mean, 2.0))
+    return _ramp(tree, tree.math("SUBTRACT", 1.0, share))
 
 
 DISPLAYS: dict[str, Callable[[Tree, bpy.types.NodeSocket], bpy.types.NodeSocket] | None] = {
