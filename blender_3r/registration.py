@@ -6,7 +6,7 @@ import bpy
 
 from . import panels, preferences, properties
 from .client import library, session
-from .operators import downloads, engine, footage, import_job, models, points, reconstruct, surfaces
+from .operators import downloads, engine, export, footage, import_job, models, points, reconstruct, surfaces
 
 CLASSES = (
     *preferences.classes,
@@ -18,6 +18,7 @@ CLASSES = (
     *downloads.classes,
     *points.classes,
     *surfaces.classes,
+    *export.classes,
     *panels.classes,
 )
 
@@ -26,6 +27,7 @@ def register() -> None:
     properties.register()
     for cls in CLASSES:
         bpy.utils.register_class(cls)
+    bpy.types.TOPBAR_MT_file_export.append(panels.export.draw_menu)
     session.register()
     library.register(reconstruct.ask_for_estimate)
     preferences.refresh_engine()
@@ -34,6 +36,7 @@ def register() -> None:
 def unregister() -> None:
     library.unregister()
     session.unregister()
+    bpy.types.TOPBAR_MT_file_export.remove(panels.export.draw_menu)
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)
     properties.unregister()

@@ -6,7 +6,7 @@ in the job folder, and a message only says that they are there.
 
 To the engine:   hello {protocol, version}   reconstruct {id, job, request}   cancel {id}   methods {id}   check {id}
                  quit   models {id}   download {id, model, accept, again}   remove {id, model, parts}
-                 surface {id, job, settings}
+                 surface {id, job, settings}   export {id, job, format, out, options}
                  add {id, path, title, license, commercial_use}   estimate {id, request, count, size, folder}
 From the engine: hello {protocol, version, python, pid}   methods {id, methods}   checked {id, report}
                  started {id, job, total, resumed}   chosen {id, method, model, why}
@@ -21,6 +21,8 @@ engine refuses by a failed without an id, and leaves.
 
 A surface is a job like a reconstruction, in the folder of one: it ends with done, and the mesh lies in the folder.
 settings: surfaces/settings.py.
+
+An export is a job, too, and reads a folder that may be in use; format, out, options: export/__init__.py.
 
 A download is a job like a reconstruction: one at a time, with progress (in bytes: unit is "bytes"), to be cancelled by
 its id. accept says that the user has accepted the model's licence; without it nothing is downloaded. What has come

@@ -213,6 +213,22 @@ def wait_for_job(operator: bpy.types.Operator) -> set[str]:
     return {"FINISHED"}
 
 
+def launcher(make: Callable[[], Job]) -> Callable[[], Job]:
+    """make, which starts a job, with an engine that cannot be started told as an EngineError."""
+
+    def launch() -> Job:
+        try:
+            return make()
+        except OSError as error:
+            raise EngineError(
+                "machine",
+                f"The engine cannot be started ({error.strerror or error}).",
+                "Install the engine again, or check the engine Python in the preferences.",
+            ) from error
+
+    return launch
+
+
 def refuse(operator: bpy.types.Operator, failure: Failure) -> set[str]:
     """Tell why a job cannot be started, in the panel too."""
     if not session.is_taken:  # else the panel shows the running job
@@ -257,16 +273,7 @@ def _turn(settings: THREER_PG_settings, scene: bpy.types.Scene) -> Turn:
     folder = job_folder(preferences.jobs_folder(), source, [turn.folder for turn in session.turns()])
     command = preferences.serve_command()
 
-    def launch() -> Job:
-        try:
-            return Job(command, folder, request, keeper=session.keeper)
-        except OSError as error:
-            raise EngineError(
-                "machine",
-                f"The engine cannot be started ({error.strerror or error}).",
-                "Install the engine again, or check the engine Python in the preferences.",
-            ) from error
-
+    launch = launcher(lambda: Job(command, folder, request, keeper=session.keeper))
     return Turn(source.name, footage.pick_key(settings), folder, launch, Home.of(scene), delivery_of(settings))
 
 

@@ -10,7 +10,7 @@ import bpy
 
 from .. import preferences
 from ..client.delivery import Delivered, Delivery, Home, Turn
-from ..client.job import Failure, Job
+from ..client.job import Failure
 from ..client.library import library
 from ..client.session import session
 from ..client.surface_job import SurfaceJob
@@ -29,7 +29,7 @@ from ..scene.surfaces import (
     job_of,
     surfaces_of,
 )
-from .reconstruct import is_headless, refuse, wait_for_job
+from .reconstruct import is_headless, launcher, refuse, wait_for_job
 
 if TYPE_CHECKING:
     from ..properties import THREER_PG_surfaces
@@ -170,16 +170,7 @@ def _turn(context: bpy.types.Context) -> Turn:
         "min_confidence": settings.min_confidence,
     }
 
-    def launch() -> Job:
-        try:
-            return SurfaceJob(command, folder, wishes, keeper=session.keeper)
-        except OSError as error:
-            raise EngineError(
-                "machine",
-                f"The engine cannot be started ({error.strerror or error}).",
-                "Install the engine again, or check the engine Python in the preferences.",
-            ) from error
-
+    launch = launcher(lambda: SurfaceJob(command, folder, wishes, keeper=session.keeper))
     name = f"Surface of {folder.name}"
     return Turn(name, ("surface", str(folder)), folder, launch, Home.of(context.scene), Delivery(_read, _build))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import engine, main, method, model_menu, models, options, points, surfaces
+from . import engine, export, main, method, model_menu, models, options, points, surfaces
 
 classes = (
     *main.classes,
@@ -12,5 +12,6 @@ classes = (
     *models.classes,
     *points.classes,
     *surfaces.classes,
+    *export.classes,
     *engine.classes,
 )

@@ -194,8 +194,11 @@ def _draw_done(box: bpy.types.UILayout) -> None:
     solved, total = summary.get("solved", 0), summary.get("total", 0)
     if session.job.again == Job.again:
         _title(box, f"{solved} of {total} frames solved", "CHECKMARK" if solved == total else "INFO")
+    elif "faces" in summary:
+        _title(box, f"{session.job.title} of {text.count(summary['faces'])} faces", "CHECKMARK")
     else:
-        _title(box, f"{session.job.title} of {text.count(summary.get('faces', 0))} faces", "CHECKMARK")
+        _title(box, f"{session.job.title} Done", "CHECKMARK")
+        text.draw_wrapped(box, str(summary.get("text", "")), icon="BLANK1")
     facts = box.column(align=True)
     facts.scale_y = 0.8
     for line in _facts(summary):

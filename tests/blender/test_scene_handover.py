@@ -23,7 +23,7 @@ ROOT = Matrix.LocRotScale((3.0, -1.0, 0.5), Quaternion((0, 0, 1), 0.7), (2.5, 2.
 # Older ones write the animation of a focal length, but do not read it back; glTF has none.
 READS_ZOOM = {
     "usd": bpy.app.version >= (4, 5, 0),
-    "alembic": bpy.app.version >= (5, 0, 0),
+    "alembic": bpy.app.version >= (5, 2, 0),
     "fbx": True,
     "gltf": False,
 }

@@ -88,6 +88,17 @@ def test_confidence_images(tmp_path, format_, bits, full, kind):
     np.testing.assert_allclose(confidence / full, job.read_view(1)["confidence"], atol=0.51 / full)
 
 
+def test_exr_depth_and_confidence_say_what_they_are(tmp_path):
+    job = make_job(tmp_path / "job", metric=True)
+    out = export_job(job.path, "depth", tmp_path / "out", confidence_bits=32)
+    for kind in ("depth", "confidence"):
+        values = image(out / kind / "02.exr")
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, job.read_view(2)[kind])
+    said = json.loads((out / "depth_exr.json").read_text())
+    assert (said["unit"], said["confidence"]) == ("metre", "0 to 1")
+
+
 @pytest.mark.parametrize(("format_", "suffix"), [("depth", "exr"), ("depth-png", "png"), ("depth-npy", "npy")])
 def test_unsure_depth_is_left_out(tmp_path, format_, suffix):
     job = make_job(tmp_path / "job")

@@ -21,7 +21,8 @@ class ExportOptions:
     voxel: of those, one dense point per cubic cell of that edge length, in scene units.
     mesh: a surface instead of points, cut where it would be seen at a flatter angle than edge_angle (degrees).
     frusta: length of the drawn cameras as a share of the typical depth; 0 draws none.
-    confidence_bits: of confidence images, 8 or 16. depth_scale: steps per scene unit of 16-bit depth; None: automatic.
+    confidence_bits: of confidence images: 8, 16, or 32 for EXR. depth_scale: steps per scene unit of 16-bit depth;
+    None: automatic.
     """
 
     images: bool = False
@@ -42,7 +43,7 @@ class ExportOptions:
             (self.voxel is None or 0 < self.voxel < float("inf"), "The size of voxels must be above 0."),
             (0 <= self.edge_angle < 90, "The edge angle must lie between 0 and 90 degrees."),
             (0 <= self.frusta < float("inf"), "The length of the drawn cameras must be 0 or more."),
-            (self.confidence_bits in (8, 16), "Confidence images have 8 or 16 bits."),
+            (self.confidence_bits in (8, 16, 32), "Confidence images have 8, 16 or 32 bits."),
             (self.depth_scale is None or 0 < self.depth_scale < float("inf"), "The depth scale must be above 0."),
         ]
         for is_right, sentence in wrong:
@@ -55,11 +56,19 @@ Exporter = Callable[[JobFolder, Reconstruction, Path, ExportOptions], None]
 
 @dataclass(frozen=True)
 class Format:
-    """writer: "module:function" of this package, imported when used; it writes a file or fills an empty folder."""
+    """writer: "module:function" of this package, imported when used; it writes a file or fills an empty folder.
+
+    suffix: of the file, "" for folders. title: the format's name where users choose; text: what it writes.
+    """
 
     writer: str
-    is_folder: bool
+    suffix: str
+    title: str
     text: str
+
+    @property
+    def is_folder(self) -> bool:
+        return not self.suffix
 
     def load(self) -> Exporter:
         module, _, function = self.writer.partition(":")
@@ -67,28 +76,49 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "ply": Format("ply:write_cloud", False, "one binary PLY file: points, colours, confidence (of dense points)"),
-    "glb": Format(
-        "glb:write_glb", False, "one binary glTF file, y up: points or a mesh, cameras as objects and as drawn frusta"
+    "ply": Format(
+        "ply:write_cloud", ".ply", "PLY", "one binary PLY file: points, colours, confidence (of dense points)"
     ),
-    "colmap": Format("colmap:write_model", True, "folder with COLMAP's cameras.txt, images.txt, points3D.txt"),
+    "glb": Format(
+        "glb:write_glb",
+        ".glb",
+        "glTF",
+        "one binary glTF file, y up: points or a mesh, cameras as objects and as drawn frusta",
+    ),
+    "colmap": Format("colmap:write_model", "", "COLMAP", "folder with COLMAP's cameras.txt, images.txt, points3D.txt"),
     "transforms": Format(
-        "transforms:write_transforms", True, "folder with nerfstudio's transforms.json and sparse.ply"
+        "transforms:write_transforms", "", "nerfstudio", "folder with nerfstudio's transforms.json and sparse.ply"
     ),
     "chan": Format(
-        "chan:write_chan", False, "Nuke's camera file: frame, translation, rotation (order ZXY, y up), vertical angle"
+        "chan:write_chan",
+        ".chan",
+        "Nuke Camera",
+        "Nuke's camera file: frame, translation, rotation (order ZXY, y up), vertical angle",
     ),
     "jsx": Format(
-        "after_effects:write_jsx", False, "After Effects script: composition, plate, camera keys, nulls at points"
+        "after_effects:write_jsx",
+        ".jsx",
+        "After Effects",
+        "After Effects script: composition, plate, camera keys, nulls at points",
     ),
     "poses": Format(
-        "poses:write_poses", True, "folder with poses (TUM, 4x4 matrices), focals and intrinsics as text, all as JSON"
+        "poses:write_poses",
+        "",
+        "Poses as Text",
+        "folder with poses (TUM, 4x4 matrices), focals and intrinsics as text, all as JSON",
     ),
-    "depth": Format("depth:write_exr", True, "folder with a 32-bit EXR depth and a PNG confidence per dense view"),
+    "depth": Format(
+        "depth:write_exr", "", "Depth as EXR", "folder with a 32-bit EXR depth and a PNG confidence per dense view"
+    ),
     "depth-png": Format(
-        "depth:write_png", True, "folder with a 16-bit PNG depth (scale in depth.json) and a PNG confidence per view"
+        "depth:write_png",
+        "",
+        "Depth as PNG",
+        "folder with a 16-bit PNG depth (scale in depth.json) and a PNG confidence per view",
     ),
-    "depth-npy": Format("depth:write_npy", True, "folder with depth and confidence per dense view as NumPy arrays"),
+    "depth-npy": Format(
+        "depth:write_npy", "", "Depth as Arrays", "folder with depth and confidence per dense view as NumPy arrays"
+    ),
 }
 
 

@@ -23,12 +23,20 @@ _FAR = 20.0  # times the middle depth: what lies beyond may share the last step,
 def write_exr(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
     """depth/NAME.exr: planar z in scene units, 32-bit float, 0 = unknown; confidence/NAME.png: 0 to full scale.
 
-    On the view's own (distorted) pixel grid at the size it was computed. NAME is the frame's or image's without suffix.
+    With 32 bits confidence is an EXR, too. depth_exr.json says what the numbers are. On the view's own (distorted)
+    pixel grid at the size it was computed. NAME is the frame's or image's without suffix.
     Raises EngineError("input") when the job has no dense views.
     """
     for name, depth, confidence in _maps(job, result, options):
         _write_image(out / "depth" / f"{name}.exr", depth)
         _write_confidence(out, name, confidence, options)
+    said = {
+        "unit": _unit(result),
+        "depth": "planar z, along the camera's axis",
+        "unknown": 0,
+        "confidence": "0 to 1" if options.confidence_bits == 32 else f"0 to {2**options.confidence_bits - 1}",
+    }
+    (out / "depth_exr.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
 def write_png(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
@@ -45,7 +53,7 @@ def write_png(job: JobFolder, result: Reconstruction, out: Path, options: Export
         _write_confidence(out, name, confidence, options)
     said = {
         "steps_per_unit": scale,
-        "unit": "metre" if result.metric else "scene unit",
+        "unit": _unit(result),
         "depth": "planar z = value / steps_per_unit",
         "unknown": 0,
         "farthest": _STEPS,
@@ -96,7 +104,15 @@ def _best_scale(job: JobFolder, result: Reconstruction, options: ExportOptions) 
     return (_STEPS - 1) / min(farthest, _FAR * float(np.median(middles)))
 
 
+def _unit(result: Reconstruction) -> str:
+    return "metre" if result.metric else "scene unit"
+
+
 def _write_confidence(out: Path, name: str, confidence: np.ndarray, options: ExportOptions) -> None:
+    """A PNG of 8 or 16 bits, or an EXR."""
+    if options.confidence_bits == 32:
+        _write_image(out / "confidence" / f"{name}.exr", confidence)
+        return
     full, kind = (255, np.uint8) if options.confidence_bits == 8 else (65535, np.uint16)
     image = np.rint(np.clip(np.nan_to_num(confidence), 0.0, 1.0) * np.float64(full)).astype(kind)
     _write_image(out / "confidence" / f"{name}.png", image)

@@ -319,9 +319,9 @@ def _add_export(commands: Any) -> None:
     parser.add_argument(
         "--confidence-bits",
         type=int,
-        choices=(8, 16),
+        choices=(8, 16, 32),
         default=default.confidence_bits,
-        help=f"of confidence images (depth, depth-png; default: {default.confidence_bits})",
+        help=f"of confidence images; 32: EXR (depth, depth-png; default: {default.confidence_bits})",
     )
     parser.add_argument(
         "--depth-scale",

@@ -71,7 +71,7 @@ class Service:
         if kind == "cancel":
             if job_id is None or job_id == self._job_id:
                 self._cancel.set()
-        elif kind in ("reconstruct", "surface", "download"):
+        elif kind in ("reconstruct", "surface", "export", "download"):
             self._start(message)
         elif kind == "methods":
             self._answer(job_id, self._send_methods)
@@ -143,6 +143,10 @@ class Service:
                 from .surface import run_surface
 
                 return "done", {"summary": run_surface(folder, message.get("settings"), report, self._cancel.is_set)}
+            if message["type"] == "export":
+                from .export import run_export
+
+                return "done", {"summary": run_export(message, report)}
             from .runner import run_job  # imports OpenCV: not before the handshake
 
             return "done", {"summary": run_job(message.get("request"), folder, report, self._cancel.is_set)}

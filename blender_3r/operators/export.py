@@ -1,0 +1,213 @@
+"""Export a job: by the engine in the background, or by Blender's exporters as it stands in the scene; load depth."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from .. import preferences
+from ..client.delivery import Delivered, Delivery, Home, Turn
+from ..client.export_job import ExportJob
+from ..client.job import Failure
+from ..client.library import library
+from ..client.session import session
+from ..engine.errors import EngineError
+from ..engine.export import FORMATS as ENGINE_FORMATS
+from ..scene.depth_images import FOLDER, load_depth
+from ..scene.handover import FORMATS as SCENE_FORMATS
+from ..scene.handover import export_scene
+from ..scene.jobdata import JobData, read_job
+from ..scene.surfaces import job_of
+from .reconstruct import is_headless, launcher, refuse, wait_for_job
+
+POINTS = ("ply", "glb", "colmap", "transforms", "jsx")  # what a limit of points means something to
+DENSE = ("ply", "glb", "depth", "depth-png", "depth-npy")  # and a minimum of confidence
+IMAGES = ("colmap", "transforms")
+
+_SCENE_ITEMS = [(name, one.title, f"{one.text}. As it stands in the scene") for name, one in SCENE_FORMATS.items()]
+_ENGINE_ITEMS = [(name, one.title, one.text[0].upper() + one.text[1:]) for name, one in ENGINE_FORMATS.items()]
+
+
+class THREER_OT_export(bpy.types.Operator):
+    """Write cameras, points, surfaces or depth of this reconstruction for another program"""
+
+    bl_idname = "threer.export"
+    bl_label = "Export Reconstruction"
+    bl_options = {"REGISTER", "PRESET"}
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    check_existing: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
+    format: EnumProperty(name="Format", items=_SCENE_ITEMS + _ENGINE_ITEMS, default="usd")
+    points: IntProperty(name="Points", description="At most so many points; 0: all", default=100_000, min=0)
+    surfaces: BoolProperty(name="Surfaces", description="The surfaces that are in the scene, too", default=True)
+    mesh: BoolProperty(name="Surface per View", description="A surface of each view's depth instead of points")
+    images: BoolProperty(name="Images", description="Write the frames too, as trainers need them", default=True)
+    nulls: IntProperty(name="Nulls", description="Nulls at so many solved points", default=30, min=1, soft_max=200)
+    min_confidence: FloatProperty(
+        name="Min Confidence", description="Leave out less certain depth", min=0, max=1, subtype="FACTOR"
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _poll(cls, context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if not self.filepath:
+            folder = Path(bpy.data.filepath).parent if bpy.data.filepath else Path.home()
+            self.filepath = str(folder / f"{Path(job_of(context)).name}{self._suffix}")
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def check(self, context: bpy.types.Context) -> bool:
+        """Give the file name the format's ending."""
+        path = self._path()
+        changed = str(path) != self.filepath
+        self.filepath = str(path)
+        return changed
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(self, "format")
+        if self.format in SCENE_FORMATS:
+            layout.prop(self, "points")
+            layout.prop(self, "surfaces")
+            return
+        if self.format == "jsx":
+            layout.prop(self, "nulls")
+        elif self.format in POINTS:
+            layout.prop(self, "points")
+        if self.format == "glb":
+            layout.prop(self, "mesh")
+        if self.format in DENSE:
+            layout.prop(self, "min_confidence")
+        if self.format in IMAGES:
+            layout.prop(self, "images")
+        if not self._suffix:
+            layout.label(text="Writes a folder", icon="FILE_FOLDER")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if not self.filepath:
+            self.report({"ERROR"}, "No file is chosen.")
+            return {"CANCELLED"}
+        folder, path = job_of(context), self._path()
+        if self.format in ENGINE_FORMATS:
+            return start_export(self, context, self.format, path, self._options(), Delivery(_nothing, _bring_nothing))
+        try:
+            text = export_scene(context.scene, folder, self.format, path, self.points or 1 << 31, self.surfaces)
+        except (EngineError, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, text)
+        return {"FINISHED"}
+
+    @property
+    def _suffix(self) -> str:
+        return (SCENE_FORMATS.get(self.format) or ENGINE_FORMATS[self.format]).suffix
+
+    def _path(self) -> Path:
+        """The chosen file with the format's ending in place of another format's."""
+        path = Path(bpy.path.abspath(self.filepath))
+        ending, usd = path.suffix.lower(), {".usd", ".usda", ".usdc", ".usdz"}
+        if self._suffix and (ending == self._suffix or (self.format == "usd" and ending in usd)):
+            return path
+        known = usd | {one.suffix for one in (*SCENE_FORMATS.values(), *ENGINE_FORMATS.values())} - {""}
+        stem = path.with_suffix("") if ending in known else path
+        return stem.with_name(stem.name + self._suffix)
+
+    def _options(self) -> dict[str, Any]:
+        """Fields of the engine's ExportOptions."""
+        options: dict[str, Any] = {}
+        if self.format == "jsx":
+            options["points"] = self.nulls
+        elif self.format in POINTS and self.points:
+            options["points"] = self.points
+        if self.format in DENSE:
+            options["min_confidence"] = self.min_confidence
+        if self.format in IMAGES:
+            options["images"] = self.images
+        if self.format == "glb":
+            options["mesh"] = self.mesh
+        return options
+
+
+class THREER_OT_load_depth(bpy.types.Operator):
+    """Write depth and confidence as 32-bit EXR files and load them as image sequences, in the units of the job"""
+
+    bl_idname = "threer.load_depth"
+    bl_label = "Load Depth Sequence"
+    bl_options = {"REGISTER"}  # the result comes later, with an undo step of its own
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _poll(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        out = Path(job_of(context)) / FOLDER
+        return start_export(self, context, "depth", out, {"confidence_bits": 32}, Delivery(_read_depth, _build_depth))
+
+
+def start_export(
+    operator: bpy.types.Operator,
+    context: bpy.types.Context,
+    format_: str,
+    out: Path,
+    options: dict[str, Any],
+    delivery: Delivery,
+) -> set[str]:
+    """Let the engine write one of its formats; what comes of it is brought in by delivery."""
+    preferences.refresh_engine()
+    if session.engine.state != "ready":
+        operator.report({"ERROR"}, session.engine.text)
+        return {"CANCELLED"}
+    library.catalogue.make_room()
+    folder, command = Path(job_of(context)), preferences.serve_command()
+    launch = launcher(lambda: ExportJob(command, folder, format_, out, options, keeper=session.keeper))
+    turn = Turn(f"Export of {folder.name}", ("export", str(out)), folder, launch, Home.of(context.scene), delivery)
+    try:
+        session.start(turn)
+    except EngineError as error:
+        return refuse(operator, Failure(error.message, error.hint, error.kind))
+    return wait_for_job(operator) if is_headless() else {"FINISHED"}
+
+
+# -- inside
+
+
+def _poll(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    if job_of(context) is None:
+        cls.poll_message_set("Select anything of an imported reconstruction")
+        return False
+    if context.mode != "OBJECT":
+        cls.poll_message_set("Switch to Object Mode first")
+        return False
+    return True
+
+
+def _nothing(folder: Path, is_final: bool) -> None:
+    """An export leaves nothing to bring in."""
+
+
+def _bring_nothing(scene: bpy.types.Scene, data: None, is_final: bool) -> Generator[None, None, Delivered]:
+    yield
+    return Delivered([], is_new=False)
+
+
+def _read_depth(folder: Path, is_final: bool) -> JobData | None:
+    return read_job(folder, 0) if is_final else None
+
+
+def _build_depth(scene: bpy.types.Scene, data: JobData | None, is_final: bool) -> Generator[None, None, Delivered]:
+    yield
+    if data is None:
+        return Delivered([], is_new=False)
+    result = load_depth(data, Path(data.folder) / FOLDER)
+    return Delivered([result.text, *result.warnings])
+
+
+classes = (THREER_OT_export, THREER_OT_load_depth)
