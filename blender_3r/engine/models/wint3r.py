@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from .config import count_blocks, drop_unused
 from .cut3r import state_positions
@@ -216,9 +217,11 @@ class WinT3r(nn.Module):
         (x, y, z, w), which is no unit one. The last round is the result; the world is any. A window's poses do not
         depend on windows behind it.
         """
-        number = torch.arange(pool.shape[1], device=pool.device) // (size or self.config.window_size)
+        count = pool.shape[1]
+        number = torch.arange(_rounded(count), device=pool.device) // (size or self.config.window_size)
         with without_autocast(pool):
-            return self.cam_head(pool.float(), mask=number[:, None] >= number)
+            filled = pad(pool.float(), (0, 0, 0, len(number) - count))  # no window reads what lies behind it
+            return self.cam_head(filled, mask=number[:, None] >= number)[:, :, :count]
 
     def _points(self, inner: Tensor, tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         size = (grid[0] * self.config.patch_size, grid[1] * self.config.patch_size)
@@ -227,3 +230,9 @@ class WinT3r(nn.Module):
             raw = self.pts_head(maps, size).permute(0, 2, 3, 1).unflatten(0, tokens.shape[:2])
             depth = raw[..., 2:3].exp()
             return torch.cat([raw[..., :2] * depth, depth], dim=-1), 1 + raw[..., 3].exp()
+
+
+def _rounded(count: int) -> int:
+    """A number not much above count, one of few: on a processor, every new shape is compiled and kept for good."""
+    step = max(1, 1 << count.bit_length() >> 3)
+    return -(-count // step) * step

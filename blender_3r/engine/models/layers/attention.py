@@ -14,6 +14,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from .rope import RopeTables, apply_rope
 
+MASKED_ROWS = 64  # queries that are masked at once
+
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
     """Softmax of q k^T / sqrt(d) over the keys, times v: (B, heads, N, d) each; returns (B, N, heads * d).
@@ -21,7 +23,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     mask: bool, True where a query may read a key, anything that broadcasts to (B, heads, N, M). scale: instead of
     1 / sqrt(d).
     """
-    return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale).transpose(1, 2).flatten(2)
+    if mask is None or mask.ndim > 2 or len(mask) <= MASKED_ROWS:
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale).transpose(1, 2).flatten(2)
+    # With a mask all weights may lie in memory at once, N x M for each head: so no more than some rows of them.
+    parts = [
+        scaled_dot_product_attention(some, key, value, attn_mask=rows, scale=scale)
+        for some, rows in zip(query.split(MASKED_ROWS, dim=2), mask.split(MASKED_ROWS), strict=True)
+    ]
+    return torch.cat(parts, dim=2).transpose(1, 2).flatten(2)
 
 
 class SelfAttention(nn.Module):
