@@ -69,7 +69,11 @@ class DepthMaps:
             return None
         path = self._files[name]
         try:
-            depth = np.load(path) if path.suffix == ".npy" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            depth = (
+                np.load(path, allow_pickle=False)
+                if path.suffix == ".npy"
+                else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            )
         except (OSError, ValueError, EOFError, cv2.error):
             depth = None
         if depth is not None and depth.ndim == 3:
