@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import bpy
+import numpy as np
 
 from . import compat
+from .cloud import linear_colors
 from .nodes import Tree, result
 
 EMISSIVE = "3R Points"
@@ -72,11 +74,8 @@ def _ramp(tree: Tree, value: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
     elements = node.color_ramp.elements
     for _ in range(len(_RAMP) - len(elements)):
         elements.new(0.5)
-    for place, (element, color) in enumerate(zip(elements, _RAMP, strict=True)):
+    colors = linear_colors(np.array(_RAMP, np.uint8)).tolist()
+    for place, (element, color) in enumerate(zip(elements, colors, strict=True)):
         element.position = place / (len(_RAMP) - 1)
-        element.color = (*(_linear(value / 255) for value in color), 1.0)
+        element.color = color
     return result(node)
-
-
-def _linear(value: float) -> float:
-    return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4

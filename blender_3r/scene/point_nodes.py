@@ -77,9 +77,13 @@ def point_modifier(points: bpy.types.Object) -> bpy.types.NodesModifier | None:
     """The modifier made by add_point_display, of this version or an earlier one."""
     for modifier in points.modifiers:
         group = modifier.node_group if modifier.type == "NODES" else None
-        if group is not None and str(group.get(MARK, "")).startswith("3R Points v"):
+        if group is not None and _is_points_group(group):
             return modifier
     return None
+
+
+def _is_points_group(group: bpy.types.NodeTree) -> bool:
+    return str(group.get(MARK, "")).startswith("3R Points v")
 
 
 def find_points(context: bpy.types.Context) -> bpy.types.Object | None:
@@ -87,9 +91,13 @@ def find_points(context: bpy.types.Context) -> bpy.types.Object | None:
     active = context.active_object
     if active is not None and point_modifier(active) is not None:
         return active
+    if not any(_is_points_group(group) for group in bpy.data.node_groups):
+        return None  # asked at every redraw, also in scenes of many objects
     there = [item for item in context.scene.objects if point_modifier(item) is not None]
-    if active is not None and active.get(tags.JOB):
-        return next((item for item in there if item.get(tags.JOB) == active[tags.JOB]), None)
+    around = (item for item in (active, active.parent if active is not None else None) if item is not None)
+    job = next((item[tags.JOB] for item in around if item.get(tags.JOB)), None)  # a crop box has its root's
+    if job is not None:
+        return next((item for item in there if item.get(tags.JOB) == job), None)
     return there[0] if len(there) == 1 else None
 
 

@@ -131,6 +131,11 @@ def test_the_crop_box_surrounds_the_points(points):
     assert 0 < shown_count(points) < 0.6 * before
     assert find_points(bpy.context) == points
     assert "<Crop> <Crop Box> <Invert Crop>" in drawn(THREER_PT_point_crop)
+    second = points.copy()
+    bpy.context.scene.collection.objects.link(second)
+    second["threer_job"] = "another"
+    assert find_points(bpy.context) == points  # those that the box hangs beside
+    bpy.data.objects.remove(second)
     bpy.ops.threer.add_crop_box()
     assert value(points, "Crop Box") == box
     bpy.data.objects.remove(box)
