@@ -328,6 +328,10 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
         description="Set resolution, frame rate and frame range of the scene, and its active camera",
         default=True,
     )
+    slideshow: bpy.props.BoolProperty(
+        name="Slideshow Camera",
+        description="Also make one camera that stands where another photo was taken at each frame, and shows it",
+    )
 
     active_view: bpy.props.IntProperty(name="View", description="The view chosen in the list", options={"HIDDEN"})
     surfaces: bpy.props.PointerProperty(name="Surfaces", description="How surfaces are made", type=THREER_PG_surfaces)

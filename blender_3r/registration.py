@@ -6,7 +6,18 @@ import bpy
 
 from . import panels, preferences, properties
 from .client import library, session
-from .operators import downloads, engine, export, footage, import_job, models, points, reconstruct, surfaces
+from .operators import (
+    downloads,
+    engine,
+    export,
+    footage,
+    import_job,
+    models,
+    points,
+    reconstruct,
+    step_cameras,
+    surfaces,
+)
 
 CLASSES = (
     *preferences.classes,
@@ -14,6 +25,7 @@ CLASSES = (
     *engine.classes,
     *reconstruct.classes,
     *import_job.classes,
+    *step_cameras.classes,
     *models.classes,
     *downloads.classes,
     *points.classes,
@@ -28,6 +40,7 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.TOPBAR_MT_file_export.append(panels.export.draw_menu)
+    step_cameras.register_keys()
     session.register()
     library.register(reconstruct.ask_for_estimate)
     preferences.refresh_engine()
@@ -36,6 +49,7 @@ def register() -> None:
 def unregister() -> None:
     library.unregister()
     session.unregister()
+    step_cameras.unregister_keys()
     bpy.types.TOPBAR_MT_file_export.remove(panels.export.draw_menu)
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

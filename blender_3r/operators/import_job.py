@@ -29,6 +29,11 @@ class THREER_OT_import_job(bpy.types.Operator):
         "(view transform Standard), and make the camera active",
         default=True,
     )
+    slideshow: BoolProperty(
+        name="Slideshow Camera",
+        description="Of photos: also one camera that stands where another photo was taken at each frame, and shows it",
+        default=False,
+    )
     show_colors: BoolProperty(
         name="Show Colors",
         description="Switch this 3D view to Material Preview: Solid draws point clouds gray",
@@ -51,7 +56,7 @@ class THREER_OT_import_job(bpy.types.Operator):
         if not self.directory:
             self.report({"ERROR"}, "No job folder is chosen. Choose the folder that holds cameras.json.")
             return {"CANCELLED"}
-        options = ImportOptions(self.point_budget, self.plate, self.match_scene)
+        options = ImportOptions(self.point_budget, self.plate, self.match_scene, slideshow=self.slideshow)
         try:
             result = import_job(context.scene, bpy.path.abspath(self.directory), options)
         except EngineError as error:

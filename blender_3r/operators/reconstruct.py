@@ -46,7 +46,7 @@ def request_of(settings: THREER_PG_settings) -> dict[str, Any]:
 def delivery_of(settings: THREER_PG_settings) -> Delivery:
     """How the result is to come into the scene, with the settings of this moment."""
     budget = settings.points or POINTS[settings.quality]
-    options = ImportOptions(budget, match_scene=settings.match_scene)
+    options = ImportOptions(budget, match_scene=settings.match_scene, slideshow=settings.slideshow)
     growth = Growth(uuid.uuid4().hex, options)
 
     def read(folder: Path, is_final: bool) -> JobData:

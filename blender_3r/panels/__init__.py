@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import engine, export, main, method, model_menu, models, options, points, surfaces
+from . import engine, export, main, method, model_menu, models, options, photos, points, surfaces
 
 classes = (
     *main.classes,
@@ -10,6 +10,7 @@ classes = (
     *method.classes,
     *model_menu.classes,
     *models.classes,
+    *photos.classes,
     *points.classes,
     *surfaces.classes,
     *export.classes,

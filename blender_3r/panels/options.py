@@ -69,6 +69,8 @@ class THREER_PT_result(_Options, bpy.types.Panel):
         if settings.points == 0:
             column.label(text="0: the quality decides")
         column.prop(settings, "match_scene")
+        if settings.info_kind in ("photos", "rig"):
+            column.prop(settings, "slideshow")
 
 
 classes = (THREER_PT_frames, THREER_PT_lens, THREER_PT_result)

@@ -34,10 +34,12 @@ class BlenderLens:
 
 @dataclass(frozen=True)
 class Keys:
-    """Where keys go: scene frames, ascending, and which of them are not solved but interpolated."""
+    """Where keys go: scene frames, ascending, and which of them are not solved but interpolated. held: a value stays
+    until the next key."""
 
     frames: Sequence[int]
     interpolated: Sequence[bool]
+    held: bool = False
 
 
 def pixel_aspect(ratio: float) -> tuple[float, float]:
@@ -77,14 +79,16 @@ def continuous_quaternions(matrices: Sequence[Matrix]) -> np.ndarray:
     return rotations
 
 
-def write_animated_camera(camera: bpy.types.Object, views: Sequence[View], frames: Sequence[int], tripod: bool) -> None:
+def write_animated_camera(
+    camera: bpy.types.Object, views: Sequence[View], frames: Sequence[int], tripod: bool, held: bool = False
+) -> None:
     """Put location, rotation and lens of the solved views on camera as keys at the given scene frames, LINEAR.
 
     frames: ascending. A frame that is not solved gets no key, so time never shifts; keys of interpolated views are
     breakdowns, which look different in every animation editor. tripod: the place is fixed. What does not change (one
-    focal, one principal point) is a plain value without keys.
+    focal, one principal point) is a plain value without keys. held: the camera jumps from key to key instead.
     """
-    keys = Keys(frames, [view.interpolated for view in views])
+    keys = Keys(frames, [view.interpolated for view in views], held)
     matrices = [blender_matrix(view.world_from_camera) for view in views]
     places = np.array([matrix.translation for matrix in matrices])
     rotations = continuous_quaternions(matrices)
@@ -161,16 +165,17 @@ def _set_values(block: bpy.types.ID, path: str, keys: Keys, values: np.ndarray, 
         if old is not None:
             curves.remove(old)
         if varies:
-            _write_keys(curves.new(path, index=index), keys, rows[:, index])
+            write_keys(curves.new(path, index=index), keys, rows[:, index])
 
 
-def _write_keys(curve: bpy.types.FCurve, keys: Keys, values: np.ndarray) -> None:
+def write_keys(curve: bpy.types.FCurve, keys: Keys, values: np.ndarray) -> None:
+    """values (n,) as the keys of a curve that has none."""
     enums = bpy.types.Keyframe.bl_rna.properties
-    linear = enums["interpolation"].enum_items["LINEAR"].value
+    between_keys = enums["interpolation"].enum_items["CONSTANT" if keys.held else "LINEAR"].value
     solved, between = (enums["type"].enum_items[name].value for name in ("KEYFRAME", "BREAKDOWN"))
     points = curve.keyframe_points
     points.add(len(values))
     points.foreach_set("co", np.column_stack([keys.frames, values]).astype(np.float32).ravel())
-    points.foreach_set("interpolation", [linear] * len(values))
+    points.foreach_set("interpolation", [between_keys] * len(values))
     points.foreach_set("type", [between if guessed else solved for guessed in keys.interpolated])
     curve.update()

@@ -2,7 +2,7 @@
 
     syn_walk                  collection
         syn_walk              root empty: how the engine's world stands in Blender's; facts as custom properties
-        syn_walk Cameras      collection: the animated camera, or one camera per photo
+        syn_walk Cameras      collection: the animated camera, or one camera per photo and, if wanted, one for all
         syn_walk Points       collection: one mesh
 
 Importing again finds all of it by its tags and updates it in place. What belongs to the user stays: names, the
@@ -31,6 +31,7 @@ from .jobdata import JobData, read_job
 from .plate import attach_footage, attach_photo, match_scene, scene_frames
 from .point_nodes import add_point_display
 from .points import Points
+from .slideshow import frames_of, write_slideshow
 
 Result = TypeVar("Result")
 
@@ -41,12 +42,14 @@ _PLACEMENT = "threer_placement"
 class ImportOptions:
     """point_budget: at most so many points, 0 for none. plate: footage behind the cameras. match_scene: the scene
     takes size, frame rate, frame range and plain colours of the footage, and its camera. is_partial: the job still
-    runs, so nothing is removed because it is missing."""
+    runs, so nothing is removed because it is missing. slideshow: of photos, also one camera that is at another
+    one at each frame."""
 
     point_budget: int = 1_000_000
     plate: bool = True
     match_scene: bool = True
     is_partial: bool = False
+    slideshow: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class ImportResult:
     points: bpy.types.Object | None
     updated: bool
     warnings: list[str] = field(default_factory=list)
+    slideshow: bpy.types.Object | None = None
 
     @property
     def point_count(self) -> int:
@@ -69,6 +73,7 @@ class ImportResult:
     def text(self) -> str:
         """One sentence for the status line."""
         cameras = "an animated camera" if self.root["threer_kind"] == "video" else f"{len(self.cameras)} cameras"
+        cameras += ", a slideshow camera" if self.slideshow else ""
         verb = "Updated" if self.updated else "Imported"
         interpolated = self.root["threer_interpolated"]
         between = f", {interpolated} frames interpolated" if interpolated else ""
@@ -179,14 +184,20 @@ class _Builder:
         self.root.pop(tags.RUN, None)
         write_facts(self.root, self.data)
         cameras = self._video_camera() if self.data.is_video else self._photo_cameras()
+        had_slideshow = ("slideshow", "") in self.there
+        slideshow = self._slideshow() if self.options.slideshow or had_slideshow else None
         points = self._points()
         self._remove_stale()
         if self.options.match_scene:
             self._warn(match_scene(self.scene, self.data))
+            if slideshow is not None:
+                frames = frames_of(self.data.solved_views)
+                self.scene.frame_start, self.scene.frame_end = frames[0], frames[-1]
         ours = self.scene.camera is not None and self.scene.camera.get(tags.JOB) == self.data.folder
-        if self.scene.camera is None or (self.options.match_scene and not ours):
-            self.scene.camera = cameras[0]
-        return ImportResult(self.root, self.collection, cameras, points, updated, self.warnings)
+        is_new = slideshow is not None and not had_slideshow
+        if self.scene.camera is None or (self.options.match_scene and (is_new or not ours)):
+            self.scene.camera = slideshow or cameras[0]
+        return ImportResult(self.root, self.collection, cameras, points, updated, self.warnings, slideshow)
 
     # -- parts
 
@@ -228,8 +239,17 @@ class _Builder:
             self._warn(f"{missing} of {len(cameras)} pictures are not there, so their cameras have no background.")
         return cameras
 
-    def _camera(self, view: str, name: str, collection: bpy.types.Collection) -> bpy.types.Object:
-        camera = self.there.get(("camera", view))
+    def _slideshow(self) -> bpy.types.Object | None:
+        """One camera for all photos. A job that still runs has none, since photos come and go."""
+        if self.data.is_video or self.options.is_partial:
+            return self.there.get(("slideshow", ""))
+        collection = self._collection("cameras", f"{self.data.name} Cameras", self.collection)
+        camera = self._camera("", f"{self.data.name} Slideshow", collection, "slideshow")
+        write_slideshow(camera, self.data.solved_views, self.aside.paths, self.data.source)
+        return camera
+
+    def _camera(self, view: str, name: str, collection: bpy.types.Collection, role: str = "camera") -> bpy.types.Object:
+        camera = self.there.get((role, view))
         if camera is None:
             made = self.aside.cameras.get(view)
             lens = made.data if made else bpy.data.cameras.new(name)
@@ -238,9 +258,9 @@ class _Builder:
             if self.data.depth is not None:
                 share = 0.1 if self.data.is_video else 0.03
                 set_depth_range(lens, self.data.depth, self.root.matrix_basis.median_scale, share)
-            camera = self._object("camera", view, name, lens, collection, made)
+            camera = self._object(role, view, name, lens, collection, made)
         self._hang_on_root(camera)
-        self.kept.add(("camera", view))
+        self.kept.add((role, view))
         return camera
 
     def _points(self) -> bpy.types.Object | None:

@@ -61,7 +61,7 @@ def attach_footage(camera: bpy.types.Object, data: JobData, opened: bpy.types.Mo
     write_clip_lens(clip, middle)
     background = next((item for item in camera.data.background_images if item.clip == clip), None)
     if background is None:
-        background = _new_background(camera.data, shot_ratio(views))
+        background = new_background(camera.data, shot_ratio(views))
         background.source = "MOVIE_CLIP"
         background.clip = clip
     background.clip_user.use_render_undistorted = middle.is_distorted and data.reconstruction.lens != "zoom"
@@ -111,15 +111,31 @@ def attach_photo(camera: bpy.types.Object, view: View, path: str, source: Source
         return None
     count = len(bpy.data.images)
     image = bpy.data.images.load(path, check_existing=True)
-    background = _new_background(camera.data, view.intrinsics.fx / view.intrinsics.fy)
+    lens = view.intrinsics
+    background = new_background(camera.data, lens.fx / lens.fy)
+    show_photo(background, image, path, source, lens, (lens.width, lens.height))
+    return image if len(bpy.data.images) > count else None
+
+
+def show_photo(
+    background: bpy.types.CameraBackgroundImage,
+    image: bpy.types.Image,
+    path: str,
+    source: Source,
+    intrinsics: Intrinsics,
+    frame: tuple[int, int],
+) -> None:
+    """Let background show a photo (or the rig's movie at its frame), upright, as large as fits into the picture.
+
+    intrinsics: of the upright photo. frame: width and height of the picture that the camera takes.
+    """
     background.source = "IMAGE"
     background.image = image
     if source.kind == "rig":
         user = background.image_user
         user.frame_start, user.frame_duration, user.frame_offset = 1, 1, source.rig_frame
     else:
-        _turn_upright(background, orientation(path), view.intrinsics)
-    return image if len(bpy.data.images) > count else None
+        _turn_upright(background, orientation(path), intrinsics, frame)
 
 
 def photo_paths(views: Sequence[View], source: Source | None) -> list[str | None]:
@@ -139,7 +155,8 @@ def photo_paths(views: Sequence[View], source: Source | None) -> list[str | None
     return paths
 
 
-def _new_background(data: bpy.types.Camera, ratio: float) -> bpy.types.CameraBackgroundImage:
+def new_background(data: bpy.types.Camera, ratio: float) -> bpy.types.CameraBackgroundImage:
+    """A background that is fully there, behind everything. ratio: fx / fy of what it is to show."""
     data.show_background_images = True
     background = data.background_images.new()
     background.alpha = 1.0
@@ -149,14 +166,23 @@ def _new_background(data: bpy.types.Camera, ratio: float) -> bpy.types.CameraBac
     return background
 
 
-def _turn_upright(background: bpy.types.CameraBackgroundImage, turn: int, intrinsics: Intrinsics) -> None:
+def _turn_upright(
+    background: bpy.types.CameraBackgroundImage, turn: int, intrinsics: Intrinsics, frame: tuple[int, int]
+) -> None:
     quarters, mirrored = _TURNS[turn]
     background.rotation = quarters * math.pi / 2
     background.use_flip_x = bool(mirrored)
+    background.scale = 1.0
     if quarters % 2:
-        # The picture is fitted before it is turned: lying on its side it then covers only part of the frame.
+        # The picture is fitted before it is turned: lying on its side it then covers another part of the frame.
         background.frame_method = "FIT"
-        background.scale = max(intrinsics.width, intrinsics.height) / min(intrinsics.width, intrinsics.height)
+        size = intrinsics.width, intrinsics.height
+        background.scale = fit(size, frame) / fit(size[::-1], frame)
+
+
+def fit(size: tuple[int, int], frame: tuple[int, int]) -> float:
+    """What a picture of that size (width, height) is scaled by to lie as large as possible inside frame."""
+    return min(frame[0] / size[0], frame[1] / size[1])
 
 
 def split_fps(fps: float) -> tuple[int, float]:

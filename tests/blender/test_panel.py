@@ -15,14 +15,14 @@ from blender_3r.client.environment import Status
 from blender_3r.client.installer import InstallState
 from blender_3r.client.job import Failure, JobState
 from blender_3r.client.session import Home, session
-from blender_3r.panels import points, text
+from blender_3r.panels import photos, points, text
 from blender_3r.panels.engine import THREER_PT_engine
 from blender_3r.panels.main import THREER_PT_main
 from blender_3r.panels.options import THREER_PT_frames
 
 MOVIE = extension.ROOT / "demo" / "courtyard.mp4"
-PANELS = [  # those of points have tests of their own
-    cls for cls in panels.classes if issubclass(cls, bpy.types.Panel) and cls not in points.classes
+PANELS = [  # those of points and photos have tests of their own
+    cls for cls in panels.classes if issubclass(cls, bpy.types.Panel) and cls not in points.classes + photos.classes
 ]
 
 
