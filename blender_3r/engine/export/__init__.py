@@ -107,6 +107,12 @@ FORMATS: dict[str, Format] = {
         "Poses as Text",
         "folder with poses (TUM, 4x4 matrices), focals and intrinsics as text, all as JSON",
     ),
+    "report": Format(
+        "report:write_report",
+        "",
+        "Report",
+        "folder with the solve's quality: report.json, a plot of the error per frame, a contact sheet with the points",
+    ),
     "depth": Format(
         "depth:write_exr", "", "Depth as EXR", "folder with a 32-bit EXR depth and a PNG confidence per dense view"
     ),
