@@ -16,7 +16,6 @@ import json
 import os
 import resource
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from blender_3r.engine.methods.streaming.options import Options
 from blender_3r.engine.models import build, prepare_for_inference
 
 from .multiview import encoded_views
-from .pairwise_network import make_images
+from .pairwise_network import Watch, make_images
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOT = ROOT / "demo" / "courtyard.mp4"
@@ -39,6 +38,7 @@ SHOT_SIZE = (320, 180)
 # (h, w) of the pictures at full size
 SIZES = {"spann3r": (224, 224), "mv_dust3r": (224, 224), "vggt": (392, 518), "pi3": (392, 518), "pi3x": (392, 518)}
 SIZE = (384, 512)
+LEAST = {"mv_dust3r": 4}  # views
 WARM_UP = {"wint3r": 4}  # frames that are not timed; of the others one
 
 
@@ -88,7 +88,8 @@ def full_size(model: str, device: torch.device) -> torch.nn.Module:
             buffer.zero_()
         for parameter in network.parameters():
             if parameter.ndim > 1:
-                parameter.normal_(0, (2 / (parameter.shape[0] + parameter[0].numel())) ** 0.5)
+                spread = (6 / (parameter.shape[0] + parameter[0].numel())) ** 0.5
+                parameter.uniform_(-spread, spread)
             else:
                 parameter.zero_()
         for module in network.modules():
@@ -98,49 +99,49 @@ def full_size(model: str, device: torch.device) -> torch.nn.Module:
 
 
 def run_full(model: str, count: int, device: torch.device, precision: str) -> dict[str, Any]:
-    """Frames per second, without the first ones, and peak memory."""
+    """Frames per second, without the first ones, and peak memory. MV-DUSt3R gets the views that it needs."""
+    count = max(count, LEAST.get(model, 1))
     network = full_size(model, device)
     size = SIZES.get(model, SIZE)
     with computing(device, precision):
-        seconds = list((_streamed if model in DRIVERS else _at_once)(model, network, count, size, device))
-    facts = {"frames_a_second": count / sum(seconds), "size": f"{size[1]}x{size[0]}", "peak_mb": _peak(device)}
+        laps = list((_streamed if model in DRIVERS else _at_once)(model, network, count, size, device))
+    wall, cpu = np.sum(laps, axis=0)
+    facts = {
+        "frames_a_second": count / wall,
+        "cpu_s": cpu / count,
+        "size": f"{size[1]}x{size[0]}",
+        "peak_mb": _peak(device),
+    }
     parameters = sum(parameter.nbytes for parameter in {id(p): p for p in network.parameters()}.values())
     return {**facts, "weights_mb": parameters / 2**20}
 
 
 def _streamed(
     model: str, network: torch.nn.Module, count: int, size: tuple[int, int], device: torch.device
-) -> Iterator[float]:
-    """Seconds of each frame behind those that warm up."""
+) -> Iterator[np.ndarray]:
+    """Wall and CPU seconds of each frame behind those that warm up."""
     before = WARM_UP.get(model, 2 if model == "spann3r" else 1)
     driver = make_driver(model, network, Options(), device, max(size))
     for number, image in enumerate(make_images(before + count, size, device)):
-        began = _now(device)
+        watch = Watch(device.type)
         driver.push(network.encode(image[None]), None)
         if number >= before:
-            yield _now(device) - began
+            yield watch.lap()
 
 
 def _at_once(
     model: str, network: torch.nn.Module, count: int, size: tuple[int, int], device: torch.device
-) -> Iterator[float]:
-    """Seconds of encoding all views, and of the pass."""
+) -> Iterator[np.ndarray]:
+    """Wall and CPU seconds of encoding all views, and of the pass."""
     from blender_3r.engine.methods.multiview import drivers
     from blender_3r.engine.methods.multiview.options import Options as MultiviewOptions
 
     driver = drivers.make_driver(model, network, MultiviewOptions())
-    began = _now(device)
+    watch = Watch(device.type)
     views = encoded_views(driver, count, size)
-    yield _now(device) - began
-    began = _now(device)
+    yield watch.lap()
     driver.predict(views, device)
-    yield _now(device) - began
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
+    yield watch.lap()
 
 
 def _peak(device: torch.device) -> float:
