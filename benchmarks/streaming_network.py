@@ -93,7 +93,7 @@ def full_size(model: str, device: torch.device) -> torch.nn.Module:
             else:
                 parameter.zero_()
         for module in network.modules():
-            if isinstance(module, torch.nn.LayerNorm):
+            if isinstance(module, torch.nn.LayerNorm | torch.nn.GroupNorm) and module.weight is not None:
                 module.weight.fill_(1.0)
     return prepare_for_inference(network.eval())
 
