@@ -124,8 +124,10 @@ def test_a_state_that_cannot_be_used_only_costs_time(tmp_path, model, damage):
         array = arrays[f"driver.{name}"]
         arrays[f"driver.{name}"] = array[..., :-1] if damage == "other shapes" else np.full_like(array, np.nan)
         np.savez(path, **arrays)
-    assert job.run()["solved"] == 5
+    summary = job.run()
+    assert summary["solved"] == 5
     assert "begins anew" in job.log
+    assert any("computed anew" in warning for warning in summary["warnings"])
     check_form(job, 5, (64, 113) if model == "spann3r" else (36, 64))
 
 

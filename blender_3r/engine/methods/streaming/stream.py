@@ -30,6 +30,7 @@ from .track import Track
 ENCODER_BATCH = 4  # frames encoded at once, where that is quicker than one by one: on graphics cards
 # With more solved cameras than that, not every window tells them: all cameras are written anew each time.
 CAMERAS_A_WINDOW = 500
+ANEW = "The state of the run before could not be gone on from, so all frames were computed anew."
 
 
 @dataclass
@@ -235,6 +236,7 @@ class Stream:
         if kept is None:
             if self.context.job.read_cameras() is not None:
                 log("an earlier run left no state to go on from: all begins anew")
+                self.track.warnings.append(ANEW)
             return
         asked = self.model
         try:
@@ -246,6 +248,7 @@ class Stream:
             self.track = Track(self.frames, self.options, self.keys, self.track.method, asked.is_metric)
             self._place, self.numbers, self._pictures = _Place(), [], {}
             self.driver = self._make_driver()
+            self.track.warnings.append(ANEW)
 
     def _restore(self, kept: dict[str, np.ndarray]) -> None:
         """Raises ValueError or the like for a state that is not of this stream."""
