@@ -8,13 +8,16 @@ from . import panels, preferences, properties
 from .client import library, session
 from .operators import (
     downloads,
+    drop,
     engine,
     export,
     footage,
     import_job,
     models,
     points,
+    presets,
     reconstruct,
+    scene_footage,
     step_cameras,
     surfaces,
 )
@@ -26,6 +29,9 @@ CLASSES = (
     *reconstruct.classes,
     *import_job.classes,
     *step_cameras.classes,
+    *scene_footage.classes,
+    *drop.classes,
+    *presets.classes,
     *models.classes,
     *downloads.classes,
     *points.classes,
@@ -41,6 +47,7 @@ def register() -> None:
         bpy.utils.register_class(cls)
     bpy.types.TOPBAR_MT_file_export.append(panels.export.draw_menu)
     step_cameras.register_keys()
+    presets.register_presets()
     session.register()
     library.register(reconstruct.ask_for_estimate)
     preferences.refresh_engine()
@@ -49,6 +56,7 @@ def register() -> None:
 def unregister() -> None:
     library.unregister()
     session.unregister()
+    presets.unregister_presets()
     step_cameras.unregister_keys()
     bpy.types.TOPBAR_MT_file_export.remove(panels.export.draw_menu)
     for cls in reversed(CLASSES):

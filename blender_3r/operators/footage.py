@@ -49,6 +49,25 @@ def pick_key(settings: THREER_PG_settings) -> tuple[object, ...]:
     return settings.source, *(_absolute(path) for path in (settings.path, *(item.name for item in settings.files)))
 
 
+def pick_paths(settings: THREER_PG_settings, paths: list[str], is_rig: bool = False) -> None:
+    """Take files of one folder, or a folder, as the footage. is_rig: one movie per camera."""
+    with _writing():
+        settings.source = "RIG" if is_rig else "FILES"
+        settings.path = _shown(os.path.dirname(paths[0]) if len(paths) > 1 else paths[0])
+        settings.files.clear()
+        for path in paths[1:] and paths:
+            settings.files.add().name = _shown(path)
+    refresh(settings)
+
+
+def pick_block(settings: THREER_PG_settings, block: bpy.types.MovieClip | bpy.types.Image) -> None:
+    """Take a clip or an image of this file as the footage."""
+    with _writing():
+        settings.source = "CLIP" if isinstance(block, bpy.types.MovieClip) else "IMAGE"
+        setattr(settings, settings.source.lower(), block)
+    refresh(settings)
+
+
 def refresh(settings: THREER_PG_settings) -> None:
     """Look at the picked footage and write down what the panel shows of it."""
     if _is_writing:
@@ -213,13 +232,7 @@ class THREER_OT_pick_footage(bpy.types.Operator):
         if not paths[0]:
             self.report({"ERROR"}, "Nothing is picked")
             return {"CANCELLED"}
-        with _writing():
-            settings.source = "RIG" if self.is_rig else "FILES"
-            settings.path = _shown(folder if len(paths) > 1 else paths[0])
-            settings.files.clear()
-            for path in paths[1:] and paths:
-                settings.files.add().name = _shown(path)
-        refresh(settings)
+        pick_paths(settings, paths, self.is_rig)
         if settings.info_error:
             self.report({"WARNING"}, settings.info_error)
         return {"FINISHED"}

@@ -78,7 +78,7 @@ class THREER_OT_reconstruct(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        reason = _why_not(context.scene.threer)
+        reason = why_not(context.scene.threer)
         if reason:
             cls.poll_message_set(reason)
         return not reason
@@ -242,7 +242,7 @@ def is_headless() -> bool:
     return bpy.app.background
 
 
-def _why_not(settings: THREER_PG_settings) -> str:
+def why_not(settings: THREER_PG_settings) -> str:
     """Why Reconstruct cannot be pressed, as a sentence; empty when it can."""
     if session.is_installing:
         return "The engine is being installed"

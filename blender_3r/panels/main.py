@@ -9,7 +9,9 @@ import bpy
 from ..client.job import SILENCE_S, Job
 from ..client.pick import Pick
 from ..client.session import session
+from ..scene.shown import shown_footage
 from . import engine, method, text
+from .presets import THREER_PT_presets
 
 if TYPE_CHECKING:
     from ..properties import THREER_PG_settings
@@ -20,6 +22,9 @@ class THREER_PT_main(bpy.types.Panel):
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "3R"
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        THREER_PT_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -36,13 +41,13 @@ class THREER_PT_main(bpy.types.Panel):
         method.draw_estimate(layout, context.scene)
         layout.separator(factor=0.5)
         if session.is_running:
-            _draw_running(layout, settings)
+            draw_running(layout, settings)
         else:
             row = layout.row()
             row.scale_y = 1.6
             row.operator("threer.reconstruct", icon="CON_CAMERASOLVER")
-            _draw_outcome(layout, context)
-        _draw_row(layout)
+            draw_outcome(layout, context)
+        draw_row(layout)
         layout.separator(factor=0.5)
         layout.operator("threer.import_job", text="Import Reconstruction...", icon="IMPORT")
 
@@ -62,9 +67,12 @@ def _draw_footage(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> N
         row = layout.row(align=True)
         row.prop(settings, "path", text="", placeholder="Movie, image or folder")
         row.operator("threer.pick_footage", text="", icon="FILE_FOLDER")
+        found = shown_footage(bpy.context)
+        if found is not None and not settings.path:
+            layout.operator("threer.pick_shown", text=f"Use {found.name}", icon="IMAGE_BACKGROUND")
         if settings.info_kind in ("sequence", "photos"):
             layout.row().prop(settings, "image_kind", expand=True)
-    _draw_facts(layout, settings)
+    draw_facts(layout, settings)
 
 
 def _draw_rig(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
@@ -72,7 +80,7 @@ def _draw_rig(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
     layout.operator("threer.pick_footage", text=label, icon="FILE_FOLDER").is_rig = True
 
 
-def _draw_facts(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
+def draw_facts(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
     """Count, size, rate; warnings; or why the footage cannot be used."""
     if settings.info_text:
         text.draw_wrapped(layout, settings.info_text, icon=_KIND_ICONS.get(settings.info_kind, "NONE"))
@@ -92,7 +100,8 @@ _KIND_ICONS = {"movie": "FILE_MOVIE", "sequence": "RENDERLAYERS", "photos": "IMA
 # -- a running job
 
 
-def _draw_running(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
+def draw_running(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
+    """How far the running job is, and the button that stops it."""
     state = session.job.state
     column = layout.column(align=True)
     column.progress(factor=state.fraction, text=f"{state.stage}  {state.fraction * 100:.0f} %")
@@ -116,7 +125,7 @@ def _draw_running(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> N
     _draw_waiting(layout)
 
 
-def _draw_row(layout: bpy.types.UILayout) -> None:
+def draw_row(layout: bpy.types.UILayout) -> None:
     """The jobs before this one and those after it."""
     for sentence in session.past:
         text.draw_wrapped(layout, sentence, icon="INFO")
@@ -141,7 +150,8 @@ def _draw_waiting(layout: bpy.types.UILayout) -> None:
 # -- how it ended
 
 
-def _draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+def draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """What came of the last job, if there was one."""
     job = session.job
     failure = session.failure or (job.state.failure if job is not None else None)
     if failure is not None:

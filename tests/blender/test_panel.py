@@ -21,8 +21,11 @@ from blender_3r.panels.main import THREER_PT_main
 from blender_3r.panels.options import THREER_PT_frames
 
 MOVIE = extension.ROOT / "demo" / "courtyard.mp4"
-PANELS = [  # those of points and photos have tests of their own
-    cls for cls in panels.classes if issubclass(cls, bpy.types.Panel) and cls not in points.classes + photos.classes
+TESTED_ELSEWHERE = (*points.classes, *photos.classes)
+PANELS = [
+    cls
+    for cls in panels.classes
+    if issubclass(cls, bpy.types.Panel) and cls.bl_space_type == "VIEW_3D" and cls not in TESTED_ELSEWHERE
 ]
 
 
