@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from . import engine, export, main, method, model_menu, models, options, photos, points, surfaces
+from . import clip, engine, export, main, method, model_menu, models, options, photos, points, presets, surfaces
 
 classes = (
+    *presets.classes,
     *main.classes,
     *options.classes,
     *method.classes,
@@ -15,4 +16,5 @@ classes = (
     *surfaces.classes,
     *export.classes,
     *engine.classes,
+    *clip.classes,
 )
