@@ -15,6 +15,8 @@ WORDS = {
     "rpe_rot_deg": "RPE deg",
     "rot_abs_deg": "rotation deg",
     "focal_err_pct": "focal error %",
+    "focal_jitter_pct": "focal jitter %",
+    "k1_err": "k1 error",
     "slide_px": "slide px",
     "reproj_error_px": "reprojection px",
     "pair_rotation_deg": "rotation deg",
@@ -26,6 +28,7 @@ WORDS = {
     "cpu_s": "CPU s",
     "wall_s": "wall s",
     "peak_mb": "peak MB",
+    "cpu_s_per_frame": "CPU s a frame",
     "focal_is_certain": "claims to be certain of the focal",
     "warns_of_focal": "warns that the focal is uncertain",
     "says_tripod": "says that it is a tripod shot",
@@ -42,6 +45,25 @@ TABLES = {
     "photos": (
         "Photos, cameras only",
         ("solved", "ate_pct", "rpe_rot_deg", "rot_abs_deg", "focal_err_pct", "reproj_error_px", *COST),
+    ),
+    "tracking": (
+        "Distortion and lens model found by itself",
+        (
+            "solved",
+            "ate_pct",
+            "rpe_rot_deg",
+            "focal_err_pct",
+            "focal_jitter_pct",
+            "k1_err",
+            "slide_px",
+            "reproj_error_px",
+            "lens",
+            *COST,
+        ),
+    ),
+    "length": (
+        "Shots of several lengths",
+        ("solved", "ate_pct", "focal_err_pct", "reproj_error_px", "cpu_s_per_frame", *COST),
     ),
     "tripod": (
         "A camera that only turns",
@@ -79,12 +101,12 @@ Written by `{command}`; what the methods and columns mean: [README.md](README.md
 """
 
 
-def write_report(rows: Sequence[Row], facts: dict[str, Any]) -> str:
-    """The page. facts: what PREAMBLE names, without the bars."""
+def write_report(rows: Sequence[Row], facts: dict[str, Any], preamble: str = PREAMBLE) -> str:
+    """The page. facts: what the preamble names, without the bars."""
     verdicts = [(row.case.id, *verdict) for row in rows if row.method == OURS for verdict in row.verdicts()]
     verdicts += time_verdicts(rows)
     reached = sum(verdict[3] for verdict in verdicts)
-    parts = [PREAMBLE.format(reached=reached, total=len(verdicts), **facts)]
+    parts = [preamble.format(reached=reached, total=len(verdicts), **facts)]
     if verdicts:
         parts.append(_bars(verdicts))
     for table, (title, columns) in TABLES.items():

@@ -82,12 +82,13 @@ class Runner:
         if row.method == OURS:
             return self._our_command(case, folder)
         if row.method == BLENDER:
-            return [BLENDER_PYTHON, ROOT / "benchmarks" / "blender_tracker.py", footage(scene), folder / "cameras.json"]
+            clip = footage(scene) if footage(scene).is_file() else min(footage(scene).iterdir())
+            return [BLENDER_PYTHON, ROOT / "benchmarks" / "blender_tracker.py", clip, folder / "cameras.json"]
         pictures = footage(scene)
         if row.method == SIFT_INC and pictures.is_file():
             pictures = self._frames_of(pictures, case.scene)
         command = [sys.executable, "-m", "benchmarks.baselines", row.method, pictures, folder / "cameras.json"]
-        if row.method == SIFT_INC and case.table != "video" and case.table != "tripod":
+        if row.method == SIFT_INC and case.photos:
             command.append("--photos")
         if case.scene == "syn_zoom" and row.method != SIFT_INC:
             command.append("--zoom")
