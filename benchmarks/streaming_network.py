@@ -107,6 +107,7 @@ def run_full(model: str, count: int, device: torch.device, precision: str) -> di
         laps = list((_streamed if model in DRIVERS else _at_once)(model, network, count, size, device))
     wall, cpu = np.sum(laps, axis=0)
     facts = {
+        "frames": count,
         "frames_a_second": count / wall,
         "cpu_s": cpu / count,
         "size": f"{size[1]}x{size[0]}",
