@@ -14,6 +14,7 @@ from .operators import (
     footage,
     import_job,
     models,
+    orient,
     points,
     presets,
     reconstruct,
@@ -36,6 +37,7 @@ CLASSES = (
     *downloads.classes,
     *points.classes,
     *surfaces.classes,
+    *orient.classes,
     *export.classes,
     *panels.classes,
 )

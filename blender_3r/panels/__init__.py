@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import clip, engine, export, main, method, model_menu, models, options, photos, points, presets, surfaces
+from . import clip, engine, export, main, method, model_menu, models, options, orient, photos, points, presets, surfaces
 
 classes = (
     *presets.classes,
@@ -14,6 +14,7 @@ classes = (
     *photos.classes,
     *points.classes,
     *surfaces.classes,
+    *orient.classes,
     *export.classes,
     *engine.classes,
     *clip.classes,
