@@ -125,6 +125,12 @@ FORMATS: dict[str, Format] = {
     "depth-npy": Format(
         "depth:write_npy", "", "Depth as Arrays", "folder with depth and confidence per dense view as NumPy arrays"
     ),
+    "undistorted": Format(
+        "undistort:write_undistorted",
+        "",
+        "Undistorted Plates",
+        "folder with the frames without lens distortion, and ST-maps (EXR) that take it away and bring it back",
+    ),
 }
 
 

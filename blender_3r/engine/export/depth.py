@@ -28,7 +28,7 @@ def write_exr(job: JobFolder, result: Reconstruction, out: Path, options: Export
     Raises EngineError("input") when the job has no dense views.
     """
     for name, depth, confidence in _maps(job, result, options):
-        _write_image(out / "depth" / f"{name}.exr", depth)
+        write_image(out / "depth" / f"{name}.exr", depth)
         _write_confidence(out, name, confidence, options)
     said = {
         "unit": _unit(result),
@@ -49,7 +49,7 @@ def write_png(job: JobFolder, result: Reconstruction, out: Path, options: Export
     scale = options.depth_scale or _best_scale(job, result, options)
     for name, depth, confidence in _maps(job, result, options):
         steps = np.clip(np.rint(depth * np.float64(scale)), 1, _STEPS)
-        _write_image(out / "depth" / f"{name}.png", np.where(depth > 0, steps, 0).astype(np.uint16))
+        write_image(out / "depth" / f"{name}.png", np.where(depth > 0, steps, 0).astype(np.uint16))
         _write_confidence(out, name, confidence, options)
     said = {
         "steps_per_unit": scale,
@@ -111,14 +111,15 @@ def _unit(result: Reconstruction) -> str:
 def _write_confidence(out: Path, name: str, confidence: np.ndarray, options: ExportOptions) -> None:
     """A PNG of 8 or 16 bits, or an EXR."""
     if options.confidence_bits == 32:
-        _write_image(out / "confidence" / f"{name}.exr", confidence)
+        write_image(out / "confidence" / f"{name}.exr", confidence)
         return
     full, kind = (255, np.uint8) if options.confidence_bits == 8 else (65535, np.uint16)
     image = np.rint(np.clip(np.nan_to_num(confidence), 0.0, 1.0) * np.float64(full)).astype(kind)
-    _write_image(out / "confidence" / f"{name}.png", image)
+    write_image(out / "confidence" / f"{name}.png", image)
 
 
-def _write_image(path: Path, image: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray) -> None:
+    """An image file of the kind that the path's suffix says. Raises EngineError("machine") when OpenCV has none."""
     # Encoded in memory: cv2.imwrite says neither why it failed nor takes every name on Windows.
     good, data = cv2.imencode(path.suffix, image)
     if not good:
