@@ -10,6 +10,7 @@ in one is executed, and a link in one that leads out of it is not followed.
                  color.npy       (h, w, 3) uint8 sRGB
                  support.npy     (h, w) uint8 in how many views, this one included, the depth agrees    (not always)
                  sky.npy         (h, w) bool what was taken for sky                                     (not always)
+                 moving.npy      (h, w) bool what moves by itself, so that it is there at this frame only (not always)
     sparse/points.npy (n, 3) float32   color.npy (n, 3) uint8   error.npy (n,) float32 px   views.npy (n,) int32 count
     surface/vertices.npy (n, 3) float32 world   faces.npy (m, 3) int32, counter-clockwise seen from the cameras
             normals.npy  (n, 3) float32 unit    color.npy (n, 3) uint8 sRGB
@@ -42,7 +43,7 @@ from .filelock import try_lock
 from .reconstruction import Reconstruction
 
 VIEW_ARRAYS = ("depth", "confidence", "color")
-VIEW_EXTRAS = ("support", "sky")
+VIEW_EXTRAS = ("support", "sky", "moving")
 SPARSE_ARRAYS = ("points", "color", "error", "views")
 SURFACE_ARRAYS = ("vertices", "faces", "normals", "color")
 GAUSSIAN_ARRAYS = ("position", "color", "opacity", "scale", "rotation")

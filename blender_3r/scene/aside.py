@@ -7,7 +7,7 @@ Data), but is never half in a scene.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -15,6 +15,7 @@ import bpy
 
 from . import tags
 from .cameras import write_photo_camera
+from .dynamic import moving_group, write_moving_in_slices
 from .jobdata import JobData
 from .plate import attach_photo, open_clip, photo_paths
 from .point_materials import points_material
@@ -22,6 +23,8 @@ from .point_nodes import points_group
 from .points import Points, write_points_in_slices
 
 Block = TypeVar("Block", bound=bpy.types.ID)
+
+_DISPLAY = (points_material, lambda: points_material(lit=True), points_group)
 
 
 class Vanished(Exception):
@@ -31,12 +34,13 @@ class Vanished(Exception):
 class Aside:
     """Datablocks made aside. As a context: those that nobody took are removed at the end.
 
-    points: as they are to be. clip: of the footage, None where there is one. cameras: by view, of photos that have
-    none yet. paths: of the solved photos, None where the file is not there.
+    points, moving: as they are to be. clip: of the footage, None where there is one. cameras: by view, of photos
+    that have none yet. paths: of the solved photos, None where the file is not there.
     """
 
     def __init__(self) -> None:
         self.points: Points | None = None
+        self.moving: Points | None = None
         self.clip: bpy.types.MovieClip | None = None
         self.cameras: dict[str, bpy.types.Object] = {}
         self.paths: list[str | None] = []
@@ -65,7 +69,13 @@ class Aside:
 
     def _steps(self, there: dict[tuple[str, str], bpy.types.Object], data: JobData, plate: bool) -> Iterator[None]:
         if data.cloud is not None and len(data.cloud):
-            yield from self._make_points(there.get(("points", "")), data)
+            self.points = self._new_points(there.get(("points", "")), f"{data.name} Points")
+            yield from write_points_in_slices(self.points, data.cloud)
+            yield from self._make_display(*_DISPLAY)
+        if data.moving is not None and len(data.moving):
+            self.moving = self._new_points(there.get(("moving", "")), f"{data.name} Moving")
+            yield from write_moving_in_slices(self.moving, data)
+            yield from self._make_display(*_DISPLAY, moving_group)
         if not data.is_video:
             yield from self._make_photo_cameras(there, data, plate)
         elif plate:
@@ -74,13 +84,15 @@ class Aside:
                 self._add(self.clip)
             yield
 
-    def _make_points(self, shown: bpy.types.Object | None, data: JobData) -> Iterator[None]:
-        """As a copy of what is shown, so that the user's materials and properties stay."""
-        self.points = self._add(shown.data.copy() if shown else bpy.data.meshes.new(f"{data.name} Points"))
-        tags.clear(self.points)
-        yield from write_points_in_slices(self.points, data.cloud)
+    def _new_points(self, shown: bpy.types.Object | None, name: str) -> Points:
+        """A copy of what is shown, so that the user's materials and properties stay."""
+        block = self._add(shown.data.copy() if shown else bpy.data.meshes.new(name))
+        tags.clear(block)
+        return block
+
+    def _make_display(self, *makers: Callable[[], bpy.types.ID]) -> Iterator[None]:
         yield
-        for make in (points_material, lambda: points_material(lit=True), points_group):
+        for make in makers:
             known = tags.census()
             make()
             for block in (*bpy.data.materials, *bpy.data.node_groups):

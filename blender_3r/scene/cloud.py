@@ -44,36 +44,45 @@ class Cloud:
     def __len__(self) -> int:
         return len(self.points)
 
+    @property
+    def is_dense(self) -> bool:
+        """Made of depth maps, so that every point belongs to a view."""
+        return self.edge is not None
+
     def _select(self, keep: slice | np.ndarray) -> Cloud:
         arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "names"}
         chosen = {name: None if values is None else values[keep] for name, values in arrays.items()}
         return Cloud(**chosen, names=self.names)
 
 
-def read_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -> Cloud | None:
+def read_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int, moving: bool | None = None) -> Cloud | None:
     """At most budget points of the job, or None when it has none (a tripod shot never has).
 
     Dense views are thinned evenly to the budget, one view at a time: memory grows with the budget, not with the shot.
+    moving: only what moves by itself (True), only what does not (False), or both. Sparse points stand still.
     Raises EngineError("input") when arrays are damaged.
     """
     if reconstruction.motion == "tripod" or budget <= 0:
         return None
     sizes = _dense_sizes(job, reconstruction)
     total = sum(sizes.values())
-    if total > budget:
-        sizes = {index: int(np.count_nonzero(_is_known(_read_dense(job, index)["depth"]))) for index in sizes}
+    if total > budget or moving is not None:
+        sizes = {index: int(np.count_nonzero(_wanted(job, index, moving))) for index in sizes}
         total = sum(sizes.values())
-    if total == 0:
-        return read_sparse_cloud(job, reconstruction, budget)
     # Slightly below the budget: the pattern meets its share only on average.
     share = 1.0 if total <= budget else 0.998 * budget / total
-    filling = _Filling(job, reconstruction, min(total, budget), share)
+    filling = _Filling(job, reconstruction, min(total, budget), share, moving)
     for index, size in sizes.items():
         if size:
             filling.add(index)
     if filling.count == 0:
-        return read_sparse_cloud(job, reconstruction, budget)
+        return None if moving else read_sparse_cloud(job, reconstruction, budget)
     return filling.cloud._select(slice(filling.count))
+
+
+def knows_moving(job: JobFolder, reconstruction: Reconstruction) -> bool:
+    """Whether any view tells what moves in it."""
+    return any(job.has_extra(index, "moving") for index in reconstruction.solved)
 
 
 def linear_colors(colors: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -111,9 +120,29 @@ def _read_dense(job: JobFolder, index: int) -> dict[str, np.ndarray]:
     return arrays
 
 
+def _wanted(job: JobFolder, index: int, moving: bool | None) -> np.ndarray:
+    """(h, w) bool: pixels of a view with depth that move, that do not, or both; see read_cloud."""
+    known = _is_known(_read_dense(job, index)["depth"])
+    mask = None if moving is None else _read_extra(job, index, "moving", known.shape)
+    if mask is None:
+        return np.zeros_like(known) if moving else known
+    return known & (np.asarray(mask, bool) == moving)
+
+
+def _read_extra(job: JobFolder, index: int, name: str, shape: tuple[int, int]) -> np.ndarray | None:
+    values = job.read_extra(index, name)
+    if values is not None and (values.shape != shape or values.dtype not in (bool, np.uint8)):
+        raise EngineError(
+            "input", f"The arrays of view {index} in {job.path} do not fit together.", "Reconstruct again."
+        )
+    return values
+
+
 def _pick(values: np.ndarray, pixels: np.ndarray, out: np.ndarray) -> np.ndarray:
     """out, filled with a map's values at those places in it."""
-    return np.take(np.asarray(values, np.float32), pixels, out=out, mode="clip")  # other modes take a detour over a copy
+    return np.take(
+        np.asarray(values, np.float32), pixels, out=out, mode="clip"
+    )  # other modes take a detour over a copy
 
 
 class _ThinningPattern:
@@ -162,8 +191,10 @@ def _rays(lens: Intrinsics, pixels: np.ndarray) -> np.ndarray:
 class _Filling:
     """A cloud that is being filled view by view. count: how many points it holds."""
 
-    def __init__(self, job: JobFolder, reconstruction: Reconstruction, capacity: int, share: float) -> None:
-        self.job, self.reconstruction = job, reconstruction
+    def __init__(
+        self, job: JobFolder, reconstruction: Reconstruction, capacity: int, share: float, moving: bool | None
+    ) -> None:
+        self.job, self.reconstruction, self.moving = job, reconstruction, moving
         self.count = 0
         self._pattern = _ThinningPattern(share)
         self._rays = _Rays()
@@ -188,7 +219,8 @@ class _Filling:
         arrays = _read_dense(self.job, index)
         depth = arrays["depth"]
         known = _is_known(depth)
-        pixels = np.flatnonzero(known & self._pattern.of(depth.shape))[: len(cloud) - self.count]
+        wanted = known if self.moving is None else _wanted(self.job, index, self.moving)
+        pixels = np.flatnonzero(wanted & self._pattern.of(depth.shape))[: len(cloud) - self.count]
         part = slice(self.count, self.count + len(pixels))
         self.count += len(pixels)
 
@@ -209,14 +241,9 @@ class _Filling:
 
     def _add_extras(self, index: int, part: slice, pixels: np.ndarray, shape: tuple[int, int]) -> None:
         for name, target, most in (("support", self.cloud.seen_by, 127), ("sky", self.cloud.sky, 1)):
-            values = self.job.read_extra(index, name) if target is not None else None
-            if values is None:
-                continue
-            if values.shape != shape:
-                raise EngineError(
-                    "input", f"The arrays of view {index} in {self.job.path} do not fit together.", "Reconstruct again."
-                )
-            target[part] = np.minimum(values.reshape(-1)[pixels], most)
+            values = _read_extra(self.job, index, name, shape) if target is not None else None
+            if values is not None:
+                target[part] = np.minimum(values.reshape(-1)[pixels], most)
 
 
 def read_sparse_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -> Cloud | None:

@@ -16,6 +16,8 @@ import bpy
 
 from . import tags
 from .cameras import write_animated_camera, write_photo_camera
+from .cloud import Cloud
+from .dynamic import write_moving
 from .job import ImportOptions, build_job_in_slices, write_facts
 from .jobdata import JobData
 from .plate import scene_frames
@@ -37,7 +39,7 @@ class Growth:
 
     def __init__(self, run: str, options: ImportOptions) -> None:
         self._run, self._options = run, dataclasses.replace(options, is_partial=True)
-        self._has_begun = self._has_points = False
+        self._has_begun = self._has_points = self._has_moving = False
         self._photos: set[str] = set()  # whose cameras came with this run
 
     def build_in_slices(self, scene: bpy.types.Scene, data: JobData) -> Generator[None, None, Grown]:
@@ -57,7 +59,8 @@ class Growth:
 
     def _needs_datablocks(self, data: JobData) -> bool:
         """New cameras wait until they are as many as those that are there: each time costs an undo step."""
-        has_first_points = data.cloud is not None and len(data.cloud) > 0 and not self._has_points
+        has_first_points = _has(data.cloud) and not self._has_points
+        has_first_points |= _has(data.moving) and not self._has_moving
         return has_first_points or (not data.is_video and len(data.solved_views) >= 2 * len(self._photos))
 
     def _import(self, scene: bpy.types.Scene, data: JobData) -> Generator[None, None, None]:
@@ -66,7 +69,8 @@ class Growth:
             options = dataclasses.replace(options, match_scene=False)
         result = yield from build_job_in_slices(scene, data, options)
         result.root[tags.RUN] = self._run
-        self._has_begun, self._has_points = True, data.cloud is not None and len(data.cloud) > 0
+        self._has_begun = True
+        self._has_points, self._has_moving = _has(data.cloud), _has(data.moving)
         self._photos = set() if data.is_video else {view.file for view in data.solved_views}
 
     def _renew(self, there: dict[tuple[str, str], bpy.types.Object], data: JobData) -> None:
@@ -80,5 +84,12 @@ class Growth:
             if view.file in self._photos and ("camera", view.file) in there:
                 write_photo_camera(there["camera", view.file], view)
         points = there.get(("points", ""))
-        if self._has_points and points is not None and data.cloud is not None and len(data.cloud):
+        if self._has_points and points is not None and _has(data.cloud):
             write_points(points.data, data.cloud)
+        moving = there.get(("moving", ""))
+        if self._has_moving and moving is not None and _has(data.moving):
+            write_moving(moving.data, data)
+
+
+def _has(cloud: Cloud | None) -> bool:
+    return cloud is not None and len(cloud) > 0

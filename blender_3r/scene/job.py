@@ -3,7 +3,8 @@
     syn_walk                  collection
         syn_walk              root empty: how the engine's world stands in Blender's; facts as custom properties
         syn_walk Cameras      collection: the animated camera, or one camera per photo and, if wanted, one for all
-        syn_walk Points       collection: one mesh
+        syn_walk Points       collection: a mesh of the points that always show, and one of those that show at their
+                              own frame only
 
 Importing again finds all of it by its tags and updates it in place. What belongs to the user stays: names, the
 collections an object was moved to, sliders, and the root's transform once it was touched.
@@ -27,6 +28,7 @@ from ..engine.errors import EngineError
 from . import tags
 from .aside import Aside, Vanished
 from .cameras import set_depth_range, write_animated_camera, write_photo_camera
+from .dynamic import add_moving_display
 from .jobdata import JobData, read_job
 from .plate import attach_footage, attach_photo, match_scene, scene_frames
 from .point_nodes import add_point_display
@@ -43,13 +45,14 @@ class ImportOptions:
     """point_budget: at most so many points, 0 for none. plate: footage behind the cameras. match_scene: the scene
     takes size, frame rate, frame range and plain colours of the footage, and its camera. is_partial: the job still
     runs, so nothing is removed because it is missing. slideshow: of photos, also one camera that is at another
-    one at each frame."""
+    one at each frame. moving: what shows at its own frame only, see read_job."""
 
     point_budget: int = 1_000_000
     plate: bool = True
     match_scene: bool = True
     is_partial: bool = False
     slideshow: bool = False
+    moving: str = "known"
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,13 @@ class ImportResult:
     updated: bool
     warnings: list[str] = field(default_factory=list)
     slideshow: bpy.types.Object | None = None
+    moving: bpy.types.Object | None = None
 
     @property
     def point_count(self) -> int:
-        """Of a mesh or a point cloud."""
-        return len(self.points.data.attributes["position"].data) if self.points else 0
+        """Of meshes or point clouds, of all frames."""
+        there = [item for item in (self.points, self.moving) if item is not None]
+        return sum(len(item.data.attributes["position"].data) for item in there)
 
     @property
     def text(self) -> str:
@@ -76,8 +81,9 @@ class ImportResult:
         cameras += ", a slideshow camera" if self.slideshow else ""
         verb = "Updated" if self.updated else "Imported"
         interpolated = self.root["threer_interpolated"]
+        moving = "" if self.moving is None else ", some of which move" if self.points else ", each at its frame"
         between = f", {interpolated} frames interpolated" if interpolated else ""
-        return f"{verb} {self.collection.name}: {cameras}{between}, {self.point_count:,} points."
+        return f"{verb} {self.collection.name}: {cameras}{between}, {self.point_count:,} points{moving}."
 
 
 def import_job(
@@ -87,7 +93,7 @@ def import_job(
 
     Raises EngineError with a sentence when the job cannot be imported; the scene is then as it was.
     """
-    return build_job(scene, read_job(folder, options.point_budget), options)
+    return build_job(scene, read_job(folder, options.point_budget, options.moving), options)
 
 
 def build_job(scene: bpy.types.Scene, data: JobData, options: ImportOptions = ImportOptions()) -> ImportResult:
@@ -186,7 +192,10 @@ class _Builder:
         cameras = self._video_camera() if self.data.is_video else self._photo_cameras()
         had_slideshow = ("slideshow", "") in self.there
         slideshow = self._slideshow() if self.options.slideshow or had_slideshow else None
-        points = self._points()
+        points = self._points("points", "Points", self.aside.points)
+        moving = self._points("moving", "Moving", self.aside.moving)
+        if moving is not None:
+            add_moving_display(moving)
         self._remove_stale()
         if self.options.match_scene:
             self._warn(match_scene(self.scene, self.data))
@@ -197,7 +206,7 @@ class _Builder:
         is_new = slideshow is not None and not had_slideshow
         if self.scene.camera is None or (self.options.match_scene and (is_new or not ours)):
             self.scene.camera = slideshow or cameras[0]
-        return ImportResult(self.root, self.collection, cameras, points, updated, self.warnings, slideshow)
+        return ImportResult(self.root, self.collection, cameras, points, updated, self.warnings, slideshow, moving)
 
     # -- parts
 
@@ -263,28 +272,30 @@ class _Builder:
         self.kept.add((role, view))
         return camera
 
-    def _points(self) -> bpy.types.Object | None:
-        made = self.aside.points
+    def _points(self, role: str, title: str, made: Points | None) -> bpy.types.Object | None:
+        """Points that were made aside take their place; without any, what is there stays where it may."""
+        there = self.there.get((role, ""))
         if made is None:
-            if self.options.is_partial or (self.data.cloud is None and self.options.point_budget <= 0):
-                self.kept.add(("points", ""))
-                return self.there.get(("points", ""))
+            has_none = self.data.cloud is None and self.data.moving is None
+            if self.options.is_partial or (has_none and self.options.point_budget <= 0):
+                self.kept.add((role, ""))
+                return there
             return None
-        points = self.there.get(("points", ""))
         tags.set_tag(made, self.data.folder, "cloud")
-        if points is None:
-            made.name = name = f"{self.data.name} Points"
-            points = self._object("points", "", name, made, self._collection("points", name, self.collection))
+        if there is None:
+            made.name = name = f"{self.data.name} {title}"
+            collection = self._collection("points", f"{self.data.name} Points", self.collection)
+            there = self._object(role, "", name, made, collection)
         else:
-            _take_place(points.data, made)
-        add_point_display(points)
-        self._hang_on_root(points)
-        self.kept.add(("points", ""))
-        return points
+            _take_place(there.data, made)
+        add_point_display(there)
+        self._hang_on_root(there)
+        self.kept.add((role, ""))
+        return there
 
     def _remove_stale(self) -> None:
         """Cameras of views that are no longer solved, points that are no longer there."""
-        ours = {key: item for key, item in self.there.items() if key[0] in ("camera", "points")}
+        ours = {key: item for key, item in self.there.items() if key[0] in ("camera", "points", "moving")}
         stale = [item for key, item in ours.items() if key not in self.kept]
         if not self.options.is_partial:
             bpy.data.batch_remove(stale)

@@ -15,9 +15,10 @@ from ..engine.errors import EngineError
 from ..engine.jobfolder import JobFolder
 from ..engine.reconstruction import Reconstruction, View
 from ..engine.source import Source
-from .cloud import Cloud, read_cloud
+from .cloud import Cloud, knows_moving, read_cloud
 from .placement import guess_placement, typical_depth
 
+MOVING = ("known", "frames", "none")  # what shows at its own frame only: what is known to move, everything, nothing
 _GUIDES = 4000  # points that judge how a world stands
 
 
@@ -25,6 +26,7 @@ _GUIDES = 4000  # points that judge how a world stands
 class JobData:
     """folder: absolute, and the job's identity in a scene. source: None when request.json is missing.
 
+    cloud: points that always show. moving: points that show at the frame of their view only.
     placement: 4x4, Blender's world from the engine's (see placement.py). depth: typical distance from camera to
     points in engine units, None if unknown.
     """
@@ -37,6 +39,7 @@ class JobData:
     cloud: Cloud | None
     placement: np.ndarray
     depth: float | None
+    moving: Cloud | None = None
 
     @property
     def solved_views(self) -> list[View]:
@@ -52,8 +55,11 @@ def job_identity(folder: str | os.PathLike[str]) -> str:
     return str(Path(folder).resolve())
 
 
-def read_job(folder: str | os.PathLike[str], point_budget: int = 1_000_000) -> JobData:
-    """Read a job, finished or still running. point_budget: at most so many points; 0 for none.
+def read_job(folder: str | os.PathLike[str], point_budget: int = 1_000_000, moving: str = "known") -> JobData:
+    """Read a job, finished or still running.
+
+    point_budget: at most so many points; 0 for none. moving: one of MOVING; photos have no frames, so for them it
+    does not matter.
 
     Raises EngineError("input") when there is no job, no camera yet, or a file is damaged.
     """
@@ -68,8 +74,8 @@ def read_job(folder: str | os.PathLike[str], point_budget: int = 1_000_000) -> J
     _check_views(job, reconstruction)
     request = job.read_json("request") or {}
     source = Source.from_json(request["source"]) if isinstance(request.get("source"), dict) else None
-    cloud = read_cloud(job, reconstruction, point_budget)
-    guides = _guide_points(job, cloud, reconstruction)
+    cloud, moving_cloud = _read_clouds(job, reconstruction, point_budget, moving)
+    guides = _guide_points(job, cloud or moving_cloud, reconstruction)
     return JobData(
         folder=job_identity(folder),
         name=source.name if source else Path(reconstruction.source).stem or job.path.resolve().name,
@@ -79,7 +85,27 @@ def read_job(folder: str | os.PathLike[str], point_budget: int = 1_000_000) -> J
         cloud=cloud,
         placement=guess_placement(reconstruction, guides),
         depth=typical_depth(reconstruction, guides),
+        moving=moving_cloud,
     )
+
+
+def _read_clouds(
+    job: JobFolder, reconstruction: Reconstruction, budget: int, moving: str
+) -> tuple[Cloud | None, Cloud | None]:
+    """What always shows, and what shows at its own frame only; together at most budget points.
+
+    What moves is seldom much of the picture, and is seen by one view at a time: it gets up to half of the budget.
+    """
+    if moving not in MOVING:
+        raise ValueError(f"moving: {moving!r} is none of {MOVING}")
+    is_video = reconstruction.kind == "video"
+    if is_video and moving == "frames":
+        cloud = read_cloud(job, reconstruction, budget)
+        return (None, cloud) if cloud is not None and cloud.is_dense else (cloud, None)
+    if is_video and moving == "known" and knows_moving(job, reconstruction):
+        cloud = read_cloud(job, reconstruction, budget // 2, moving=True)
+        return read_cloud(job, reconstruction, budget - len(cloud or ()), moving=False), cloud
+    return read_cloud(job, reconstruction, budget), None
 
 
 def _check_views(job: JobFolder, reconstruction: Reconstruction) -> None:

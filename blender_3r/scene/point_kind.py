@@ -6,6 +6,7 @@ import bpy
 import numpy as np
 
 from . import compat, tags
+from .dynamic import copy_moving_display
 from .point_nodes import INPUTS, add_point_display, point_input, point_modifier
 from .point_views import NAMES
 
@@ -49,6 +50,7 @@ def other_kind(points: bpy.types.Object) -> bpy.types.Object:
     changed.matrix_parent_inverse = points.matrix_parent_inverse
     changed.matrix_basis = points.matrix_basis
     _copy_inputs(point_modifier(points), add_point_display(changed))
+    copy_moving_display(points, changed)
     name, old_name = points.name, old.name
     bpy.data.objects.remove(points)
     if old.users == 0:
