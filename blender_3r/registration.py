@@ -18,9 +18,11 @@ from .operators import (
     points,
     presets,
     reconstruct,
+    report,
     scene_footage,
     step_cameras,
     surfaces,
+    tracks,
 )
 
 CLASSES = (
@@ -39,6 +41,8 @@ CLASSES = (
     *surfaces.classes,
     *orient.classes,
     *export.classes,
+    *report.classes,
+    *tracks.classes,
     *panels.classes,
 )
 

@@ -10,10 +10,10 @@ from .keeper import Keeper
 
 
 class ExportJob(Job):
-    """format_: one of the engine's (engine/export). options: fields of its ExportOptions."""
+    """format_: one of the engine's (engine/export). options: fields of its ExportOptions.
 
-    title = "Export"
-    again = "threer.export"
+    title: what it makes, for the panel. again: the operator that asks for it once more.
+    """
 
     def __init__(
         self,
@@ -22,8 +22,11 @@ class ExportJob(Job):
         format_: str,
         out: Path,
         options: dict[str, Any],
+        title: str,
+        again: str,
         keeper: Keeper | None = None,
     ) -> None:
+        self.title, self.again = title, again
         self._wishes = {"format": format_, "out": str(out), "options": options}  # before the engine is asked
         super().__init__(command, folder, {}, keeper=keeper)
 

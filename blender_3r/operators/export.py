@@ -53,7 +53,7 @@ class THREER_OT_export(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return _poll(cls, context)
+        return has_job(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if not self.filepath:
@@ -95,11 +95,13 @@ class THREER_OT_export(bpy.types.Operator):
         if not self.filepath:
             self.report({"ERROR"}, "No file is chosen.")
             return {"CANCELLED"}
-        folder, path = job_of(context), self._path()
+        folder, path = Path(job_of(context)), self._path()
         if self.format in ENGINE_FORMATS:
-            return start_export(self, context, self.format, path, self._options(), Delivery(_nothing, _bring_nothing))
+            return start_export(
+                self, context, folder, self.format, path, self._options(), Delivery(_nothing, _bring_nothing)
+            )
         try:
-            text = export_scene(context.scene, folder, self.format, path, self.points or 1 << 31, self.surfaces)
+            text = export_scene(context.scene, str(folder), self.format, path, self.points or 1 << 31, self.surfaces)
         except (EngineError, OSError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -145,30 +147,35 @@ class THREER_OT_load_depth(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return _poll(cls, context)
+        return has_job(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        out = Path(job_of(context)) / FOLDER
-        return start_export(self, context, "depth", out, {"confidence_bits": 32}, Delivery(_read_depth, _build_depth))
+        folder, delivery = Path(job_of(context)), Delivery(_read_depth, _build_depth)
+        return start_export(self, context, folder, "depth", folder / FOLDER, {"confidence_bits": 32}, delivery, "Depth")
 
 
 def start_export(
     operator: bpy.types.Operator,
     context: bpy.types.Context,
+    folder: Path,
     format_: str,
     out: Path,
     options: dict[str, Any],
     delivery: Delivery,
+    title: str = "Export",
 ) -> set[str]:
-    """Let the engine write one of its formats; what comes of it is brought in by delivery."""
+    """Let the engine write one of its formats of the job in folder; what comes of it is brought in by delivery.
+
+    title: what is made, for the panel, whose Retry calls the operator again.
+    """
     preferences.refresh_engine()
     if session.engine.state != "ready":
         operator.report({"ERROR"}, session.engine.text)
         return {"CANCELLED"}
     library.catalogue.make_room()
-    folder, command = Path(job_of(context)), preferences.serve_command()
-    launch = launcher(lambda: ExportJob(command, folder, format_, out, options, keeper=session.keeper))
-    turn = Turn(f"Export of {folder.name}", ("export", str(out)), folder, launch, Home.of(context.scene), delivery)
+    command, again = preferences.serve_command(), operator.bl_idname.lower().replace("_ot_", ".")
+    launch = launcher(lambda: ExportJob(command, folder, format_, out, options, title, again, session.keeper))
+    turn = Turn(f"{title} of {folder.name}", ("export", str(out)), folder, launch, Home.of(context.scene), delivery)
     try:
         session.start(turn)
     except EngineError as error:
@@ -176,10 +183,8 @@ def start_export(
     return wait_for_job(operator) if is_headless() else {"FINISHED"}
 
 
-# -- inside
-
-
-def _poll(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+def has_job(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    """Whether there is a job to be exported; else the button says why not."""
     if job_of(context) is None:
         cls.poll_message_set("Select anything of an imported reconstruction")
         return False
@@ -187,6 +192,9 @@ def _poll(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
         cls.poll_message_set("Switch to Object Mode first")
         return False
     return True
+
+
+# -- inside
 
 
 def _nothing(folder: Path, is_final: bool) -> None:

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from . import clip, engine, export, main, method, model_menu, models, options, orient, photos, points, presets, surfaces
+from . import (
+    clip,
+    engine,
+    export,
+    main,
+    method,
+    model_menu,
+    models,
+    options,
+    orient,
+    photos,
+    points,
+    presets,
+    report,
+    surfaces,
+)
 
 classes = (
     *presets.classes,
@@ -15,6 +30,7 @@ classes = (
     *points.classes,
     *surfaces.classes,
     *orient.classes,
+    *report.classes,
     *export.classes,
     *engine.classes,
     *clip.classes,

@@ -255,12 +255,13 @@ def main() -> None:
     sys.path[:0] = [str(here), str(here.parent)]
     import method_scenarios
     import point_scenarios
+    import report_scenarios
     import scenarios
     import surface_scenarios
 
     bpy.context.preferences.view.show_splash = False  # it would swallow the first click
     gui = Gui(Path(out), archive)
-    places = (scenarios, method_scenarios, point_scenarios, surface_scenarios)
+    places = (scenarios, method_scenarios, point_scenarios, surface_scenarios, report_scenarios)
     played = (getattr(module, name, None) for module in places)
     scenario = next(found for found in played if found is not None)
     player = Player(gui, scenario(gui))
