@@ -89,8 +89,10 @@ def measure(architecture: str, views: int, refine: bool) -> dict[str, Any]:
     from blender_3r.engine.models import build, prepare_for_inference
 
     network = build(architecture, SHALLOW[architecture], "meta").to_empty(device="cpu")
-    for tensor in (*network.parameters(), *network.buffers()):
+    for tensor in network.parameters():
         tensor.detach().zero_()
+    for tensor in network.buffers():  # deviations that are divided by
+        tensor.fill_(1)
     network = prepare_for_inference(network)
     driver = make_driver(architecture, network, Options(refine=refine, quality="draft"))
     given = encoded_views(driver, views, SIZE)
