@@ -12,6 +12,7 @@ import extension
 import numpy as np
 
 from blender_3r.client.session import session
+from blender_3r.scene.report import PICTURES
 
 
 def main() -> None:
@@ -31,6 +32,10 @@ def main() -> None:
         facts["refused"] = ""
     except RuntimeError as error:
         facts["refused"] = str(error)
+    facts["report"] = [bpy.ops.threer.report() == {"FINISHED"}, session.job.title]
+    facts["pictures"] = sorted(
+        [image.name, list(image.size)] for image in bpy.data.images if image.get("threer_role") in PICTURES
+    )
     facts["loaded"] = bpy.ops.threer.load_depth() == {"FINISHED"}
     facts["notes"] = session.notes
     for image in bpy.data.images:
@@ -40,7 +45,7 @@ def main() -> None:
             image.pixels.foreach_get(values)
             values = values.reshape(height, width, -1)[::-1, :, 0]
             np.save(folder / f"{image['threer_role']}-{image['threer_view']}.npy", values)
-    facts["images"] = sorted(image.name for image in bpy.data.images if image.get("threer_role"))
+    facts["images"] = sorted(image.name for image in bpy.data.images if image.get("threer_view"))
     (folder / "facts.json").write_text(json.dumps(facts))
     extension.switch_off()
     sys.stdout.flush()

@@ -22,7 +22,7 @@ ENGINE = ROOT / ".venv" / "engine" / "bin" / "python"
 pytestmark = pytest.mark.skipif(not (BLENDER.exists() and ENGINE.exists()), reason="needs .venv/blender, .venv/engine")
 
 
-def test_export_be_refused_and_load_depth(tmp_path):
+def test_export_be_refused_report_and_load_depth(tmp_path):
     job = (tmp_path / "some photos").resolve()
     export_jobs.make_job(job, 2)
     known = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_DATA_HOME": str(tmp_path / "data")}
@@ -39,6 +39,9 @@ def test_export_be_refused_and_load_depth(tmp_path):
     assert (tmp_path / "cloud.ply").is_file()
     assert (tmp_path / "poses" / "poses.json").is_file()
     assert "no export wrote" in facts["refused"]
+    assert facts["report"] == [True, "Report"]
+    assert facts["pictures"][1] == ["some photos Plot", [960, 600]]
+    assert facts["pictures"][0][0] == "some photos Contact Sheet"
     assert facts["loaded"]
     assert facts["images"] == ["00 Confidence", "00 Depth", "01 Confidence", "01 Depth"]
     for index in range(2):
