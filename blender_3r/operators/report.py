@@ -18,6 +18,7 @@ from ..scene.surfaces import job_of
 from .export import has_job, start_export
 
 WIDTH_PX = 560  # of the dialog, at scale 1
+PLOT_SCALE = 27.0  # times the height of a button: about as wide as the dialog
 
 
 class THREER_OT_report(bpy.types.Operator):
@@ -66,15 +67,14 @@ class THREER_OT_show_report(bpy.types.Operator):
         layout.label(text=report.title, icon="CHECKMARK" if report.is_complete else "INFO")
         grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
         for what, value in report.lines:
-            row = grid.row()
+            row = grid.split(factor=0.6)
             label = row.row()
             label.active = False
             label.label(text=what)
             row.label(text=value)
         image = _find(report, "plot")
         if image is not None:
-            image.preview_ensure()
-            layout.template_icon(icon_value=image.preview.icon_id, scale=20.0)
+            layout.template_icon(icon_value=image.preview_ensure().icon_id, scale=PLOT_SCALE)
         for sentence in report.doubts:
             text.draw_wrapped(layout, sentence, icon="ERROR", width_px=WIDTH_PX)
         row = layout.row(align=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 from ..engine.errors import EngineError
 from . import tags
@@ -83,8 +84,20 @@ def load_pictures(report: Report, name: str) -> dict[str, bpy.types.Image]:
         else:
             image.filepath = str(path)
             image.reload()
+        _give_preview(image)
         images[role] = image
     return images
+
+
+def _give_preview(image: bpy.types.Image) -> None:
+    """A preview of full size: Blender's own has 128 pixels, too few to read a plot by."""
+    width, height = image.size
+    if image.channels != 4 or width * height == 0:
+        return
+    pixels = np.empty(width * height * 4, np.float32)
+    image.pixels.foreach_get(pixels)
+    image.preview_ensure().image_size = (width, height)
+    image.preview.image_pixels_float.foreach_set(pixels)
 
 
 def _text(value: float | None, form: str) -> str:

@@ -85,6 +85,7 @@ def test_pictures_are_read_again_in_place(job):
     again = load_pictures(report, "my shot")
     assert again == first
     assert tuple(again["plot"].size) == (48, 30)
+    assert tuple(again["plot"].preview.image_size) == (48, 30), "the dialog shows it at full size"
     (job.path / FOLDER / PICTURES["contact sheet"]).unlink()
     assert list(load_pictures(report, "my shot")) == ["plot"]
 

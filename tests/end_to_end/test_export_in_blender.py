@@ -40,7 +40,7 @@ def test_export_be_refused_report_and_load_depth(tmp_path):
     assert (tmp_path / "poses" / "poses.json").is_file()
     assert "no export wrote" in facts["refused"]
     assert facts["report"] == [True, "Report"]
-    assert facts["pictures"][1] == ["some photos Plot", [960, 600]]
+    assert facts["pictures"][1] == ["some photos Plot", [960, 720]]
     assert facts["pictures"][0][0] == "some photos Contact Sheet"
     assert facts["loaded"]
     assert facts["images"] == ["00 Confidence", "00 Depth", "01 Confidence", "01 Depth"]

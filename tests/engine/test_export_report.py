@@ -67,7 +67,7 @@ def test_the_plot_shows_errors_and_gaps(tmp_path):
     plot = draw_plot(result, measure(job, result))
 
     def rows_of(color, x):
-        return np.flatnonzero((plot[:381, x] == color).all(axis=1))
+        return np.flatnonzero((plot[:481, x] == color).all(axis=1))
 
     first, middle, last = (round(70 + (index + 0.5) / 3 * 860) for index in range(3))
     assert len(rows_of(LOST, middle)) > 200, "a frame without a camera has a red ground"
@@ -75,9 +75,9 @@ def test_the_plot_shows_errors_and_gaps(tmp_path):
     low, high = rows_of(BLUE, first), rows_of(BLUE, last)
     assert len(low)
     assert len(high)
-    scale = 310 / (1.86 * 1.1)  # pixels of the picture for one of error
-    assert 380 - low.mean() == pytest.approx(0.3 * scale, abs=3)
-    assert 380 - high.mean() == pytest.approx(1.3 * scale, abs=3)
+    scale = 410 / (1.86 * 1.1)  # pixels of the picture for one of error
+    assert 480 - low.mean() == pytest.approx(0.3 * scale, abs=3)
+    assert 480 - high.mean() == pytest.approx(1.3 * scale, abs=3)
 
 
 def test_points_lie_where_they_project(tmp_path):

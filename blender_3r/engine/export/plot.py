@@ -11,7 +11,7 @@ from ..reconstruction import Reconstruction
 from .drawing import BACK, BLUE, FAINT, FIELD, GRID, PALE, TEXT, Color, nice_step, write
 from .report import Quality
 
-WIDTH, HEIGHT = 960, 600
+WIDTH, HEIGHT = 960, 720
 LOST: Color = (46, 40, 110)
 BETWEEN: Color = (56, 56, 56)
 _LEFT, _RIGHT = 70, 930
@@ -43,7 +43,7 @@ def draw_plot(result: Reconstruction, quality: Quality) -> np.ndarray:
     write(image, f"{solved} of {len(result.views)} {noun} solved, mean error {error}", (_LEFT, 32), 0.6)
     high = quality.error90[np.isfinite(quality.error90)]
     top = max([*quality.error[known], *high, 1e-3]) * 1.1 if known.any() else 1.0
-    errors = _Field(70, 380 if quality.has_tracks else 540, top, len(result.views))
+    errors = _Field(70, 480 if quality.has_tracks else 660, top, len(result.views))
     _frame(image, errors, result, "px")
     if not known.any():
         middle = (errors.top + errors.bottom) // 2
@@ -54,7 +54,7 @@ def draw_plot(result: Reconstruction, quality: Quality) -> np.ndarray:
     entries += [("no camera", LOST)] if solved < len(result.views) else []
     _legend(image, entries + ([("interpolated", BETWEEN)] if any(view.interpolated for view in result.views) else []))
     if quality.has_tracks:
-        tracks = _Field(425, 540, max(float(quality.tracks.max()) * 1.1, 1.0), len(result.views))
+        tracks = _Field(525, 660, max(float(quality.tracks.max()) * 1.1, 1.0), len(result.views))
         _frame(image, tracks, result, "tracks")
         _line(image, tracks, np.where(quality.tracks > 0, quality.tracks, np.nan).astype(float), TEXT)
     _numbers(image, errors.count, result)
@@ -117,5 +117,5 @@ def _numbers(image: np.ndarray, count: int, result: Reconstruction) -> None:
     step = max(1, round(nice_step(count, 10)))
     for index in range(0, count, step):
         frame = result.views[index].frame if result.kind == "video" else None
-        write(image, str(index + 1 if frame is None else frame), (axis.x(index), 562), 0.45, FAINT, "middle")
-    write(image, "frame" if result.kind == "video" else "photo", (WIDTH // 2, 586), 0.45, FAINT, "middle")
+        write(image, str(index + 1 if frame is None else frame), (axis.x(index), 682), 0.45, FAINT, "middle")
+    write(image, "frame" if result.kind == "video" else "photo", (WIDTH // 2, 706), 0.45, FAINT, "middle")
