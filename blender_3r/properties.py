@@ -5,6 +5,7 @@ from __future__ import annotations
 import bpy
 
 from .operators import footage
+from .operators.import_job import MOVING_ITEMS
 
 
 def _picked(self: THREER_PG_settings, context: bpy.types.Context) -> None:
@@ -327,6 +328,9 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
         name="Match Scene",
         description="Set resolution, frame rate and frame range of the scene, and its active camera",
         default=True,
+    )
+    moving: bpy.props.EnumProperty(
+        name="Moving", description="Which points show at their own frame only", items=MOVING_ITEMS
     )
     slideshow: bpy.props.BoolProperty(
         name="Slideshow Camera",

@@ -1,11 +1,22 @@
 """Import a job folder, finished or still running; importing it again updates what is in the scene."""
 
 import bpy
-from bpy.props import BoolProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..engine.errors import EngineError
 from ..scene.job import ImportOptions, import_job
 from ..scene.points import show_colors
+
+MOVING_ITEMS = (
+    ("known", "Where Known", "What is known to move shows at its own frame only, all else always"),
+    (
+        "frames",
+        "A Cloud for Each Frame",
+        "All points show at their own frame only, so that the shot plays in 3D. The number of points is that of all "
+        "frames together",
+    ),
+    ("none", "Ignore", "All points always show"),
+)
 
 
 class THREER_OT_import_job(bpy.types.Operator):
@@ -28,6 +39,11 @@ class THREER_OT_import_job(bpy.types.Operator):
         description="Give the scene the footage's resolution, pixel aspect, frame rate, frame range and colours "
         "(view transform Standard), and make the camera active",
         default=True,
+    )
+    moving: EnumProperty(
+        name="Moving",
+        description="Of movies and sequences: which points show at their own frame only",
+        items=MOVING_ITEMS,
     )
     slideshow: BoolProperty(
         name="Slideshow Camera",
@@ -56,13 +72,15 @@ class THREER_OT_import_job(bpy.types.Operator):
         if not self.directory:
             self.report({"ERROR"}, "No job folder is chosen. Choose the folder that holds cameras.json.")
             return {"CANCELLED"}
-        options = ImportOptions(self.point_budget, self.plate, self.match_scene, slideshow=self.slideshow)
+        options = ImportOptions(
+            self.point_budget, self.plate, self.match_scene, slideshow=self.slideshow, moving=self.moving
+        )
         try:
             result = import_job(context.scene, bpy.path.abspath(self.directory), options)
         except EngineError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        if self.show_colors and result.points is not None and context.area and context.area.type == "VIEW_3D":
+        if self.show_colors and result.point_count and context.area and context.area.type == "VIEW_3D":
             show_colors(context.space_data)
         for sentence in result.warnings:
             self.report({"WARNING"}, sentence)

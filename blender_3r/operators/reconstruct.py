@@ -46,11 +46,12 @@ def request_of(settings: THREER_PG_settings) -> dict[str, Any]:
 def delivery_of(settings: THREER_PG_settings) -> Delivery:
     """How the result is to come into the scene, with the settings of this moment."""
     budget = settings.points or POINTS[settings.quality]
-    options = ImportOptions(budget, match_scene=settings.match_scene, slideshow=settings.slideshow)
+    moving = settings.moving  # as it is now, not when the result comes
+    options = ImportOptions(budget, match_scene=settings.match_scene, slideshow=settings.slideshow, moving=moving)
     growth = Growth(uuid.uuid4().hex, options)
 
     def read(folder: Path, is_final: bool) -> JobData:
-        return read_job(folder, budget if is_final else min(budget, GROWING_POINTS))
+        return read_job(folder, budget if is_final else min(budget, GROWING_POINTS), moving)
 
     def build(scene: bpy.types.Scene, data: JobData, is_final: bool) -> Generator[None, None, Delivered]:
         if not is_final:
@@ -162,7 +163,7 @@ class THREER_OT_import_last(bpy.types.Operator):
         return _poll(cls, session.job is not None and context.mode == "OBJECT", "Switch to Object Mode first")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return bpy.ops.threer.import_job(directory=str(session.job.folder))
+        return bpy.ops.threer.import_job(directory=str(session.job.folder), moving=context.scene.threer.moving)
 
 
 class THREER_OT_open_log(bpy.types.Operator):

@@ -71,6 +71,8 @@ class THREER_PT_result(_Options, bpy.types.Panel):
         column.prop(settings, "match_scene")
         if settings.info_kind in ("photos", "rig"):
             column.prop(settings, "slideshow")
+        elif settings.info_kind in ("movie", "sequence"):
+            column.prop(settings, "moving")
 
 
 classes = (THREER_PT_frames, THREER_PT_lens, THREER_PT_result)

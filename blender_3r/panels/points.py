@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ..operators.points import listed_views
-from ..scene import compat
+from ..scene import compat, dynamic
 from ..scene.point_kind import can_be_cloud
 from ..scene.point_nodes import INPUTS, find_points, point_input, point_modifier
 from ..scene.point_views import view_names
@@ -91,6 +91,23 @@ class THREER_PT_points(_PointsPanel, bpy.types.Panel):
             layout.operator("threer.change_points", text=f"{kind}: Turn into {other}")
 
 
+class THREER_PT_point_moving(_PointsPanel, bpy.types.Panel):
+    bl_label = "Moving"
+    bl_parent_id = "THREER_PT_points"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        points = find_points(context)
+        return points is not None and dynamic.moving_modifier(points) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        column = _rows(self.layout)
+        modifier = dynamic.moving_modifier(find_points(context))
+        for name, _ in dynamic.INPUTS:
+            data, path = compat.modifier_input_place(modifier, dynamic.moving_input(modifier, name))
+            column.prop(data, path, text=name)
+
+
 class THREER_PT_point_filter(_PointsPanel, bpy.types.Panel):
     bl_label = "Filter"
     bl_parent_id = "THREER_PT_points"
@@ -165,6 +182,7 @@ def _draw_input(layout: bpy.types.UILayout, modifier: bpy.types.NodesModifier, n
 classes = (
     THREER_UL_views,
     THREER_PT_points,
+    THREER_PT_point_moving,
     THREER_PT_point_filter,
     THREER_PT_point_crop,
     THREER_PT_point_views,

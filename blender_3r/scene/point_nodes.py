@@ -87,7 +87,7 @@ def _is_points_group(group: bpy.types.NodeTree) -> bool:
 
 
 def find_points(context: bpy.types.Context) -> bpy.types.Object | None:
-    """The points that the user means: the active object, else those of the same job, else the only ones there are."""
+    """The points that the user means: the active object, else those of the same job, else those of the only job."""
     active = context.active_object
     if active is not None and point_modifier(active) is not None:
         return active
@@ -98,7 +98,8 @@ def find_points(context: bpy.types.Context) -> bpy.types.Object | None:
     job = next((item[tags.JOB] for item in around if item.get(tags.JOB)), None)  # a crop box has its root's
     if job is not None:
         return next((item for item in there if item.get(tags.JOB) == job), None)
-    return there[0] if len(there) == 1 else None
+    jobs, roles = ({item.get(tag, "") for item in there} for tag in (tags.JOB, tags.ROLE))
+    return there[0] if len(jobs) == 1 and len(roles) == len(there) else None  # points that stand, points that move
 
 
 def point_input(modifier: bpy.types.NodesModifier, name: str) -> str:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import bpy
+import extension
 import jobs
 import numpy as np
 import pytest
 from test_import_job import datablocks, video_job
+from test_point_operators import Lines
 
 from blender_3r.engine.errors import EngineError
 from blender_3r.engine.reconstruction import Reconstruction
 from blender_3r.engine.source import Source
+from blender_3r.operators.reconstruct import delivery_of
+from blender_3r.panels.points import THREER_PT_point_moving
 from blender_3r.scene import compat
 from blender_3r.scene.dynamic import moving_input, moving_modifier
 from blender_3r.scene.growth import Grown, Growth
 from blender_3r.scene.job import ImportOptions, build_job, build_job_in_slices, finish, import_job
 from blender_3r.scene.jobdata import read_job
 from blender_3r.scene.point_kind import can_be_cloud, other_kind
-from blender_3r.scene.point_nodes import point_input, point_modifier
+from blender_3r.scene.point_nodes import find_points, point_input, point_modifier
 
 PLANE = 36 * 64
 FRAMES = ImportOptions(moving="frames")
@@ -282,3 +288,48 @@ def test_what_moves_may_come_later_than_the_rest(tmp_path, empty_file):
     mark(job, 1, slice(0, 4))
     assert finish(growth.build_in_slices(empty_file, read_job(tmp_path))).is_new
     assert len(bpy.data.objects["my shot Moving"].data.vertices) == 144
+
+
+# -- in the panels
+
+
+@pytest.fixture
+def settings(empty_file):
+    extension.switch_on()
+    yield empty_file.threer
+    extension.switch_off()
+
+
+def test_reconstruct_asks_for_what_was_set_when_it_was_pressed(dancer, settings):
+    settings.moving = "frames"
+    delivery = delivery_of(settings)
+    settings.moving = "none"
+    assert len(delivery.read(dancer.path, False).moving) == 5 * PLANE
+    assert delivery.read(dancer.path, True).cloud is None
+    assert len(delivery_of(settings).read(dancer.path, True).cloud) == 5 * PLANE
+
+
+def test_the_import_operator_asks_what_moves(dancer, settings):
+    for moving, names in (("frames", {"Moving"}), ("known", {"Moving", "Points"}), ("none", {"Points"})):
+        bpy.ops.threer.import_job(directory=str(dancer.path), moving=moving)
+        assert {item.name.split()[-1] for item in bpy.data.objects if item.type == "MESH"} == names
+
+
+def test_the_panel_shows_the_points_of_the_only_job_and_what_is_known_of_the_active_ones(dancer, settings):
+    result = import_job(bpy.context.scene, dancer.path)
+    active = bpy.context.view_layer.objects
+    active.active = None
+    assert find_points(bpy.context) == result.points
+    assert not THREER_PT_point_moving.poll(bpy.context)
+    active.active = result.cameras[0]
+    assert find_points(bpy.context) == result.points
+    active.active = result.moving
+    assert find_points(bpy.context) == result.moving
+    assert THREER_PT_point_moving.poll(bpy.context)
+    layout = Lines()
+    THREER_PT_point_moving.draw(SimpleNamespace(layout=layout), bpy.context)
+    assert layout.lines == ["<Frame Offset>", "<Trail>"]
+    video_job(dancer.path / "other")
+    import_job(bpy.context.scene, dancer.path / "other")
+    active.active = None
+    assert find_points(bpy.context) is None
