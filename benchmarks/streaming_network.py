@@ -84,8 +84,8 @@ def full_size(model: str, device: torch.device) -> torch.nn.Module:
     network = build(model, {}, "meta").to_empty(device=device)
     torch.manual_seed(0)
     with torch.no_grad():
-        for buffer in network.buffers():
-            buffer.zero_()
+        for name, buffer in network.named_buffers():
+            buffer.fill_(1.0 if name.endswith("std") else 0.0)  # colours are divided by it
         for parameter in network.parameters():
             if parameter.ndim > 1:
                 spread = (6 / (parameter.shape[0] + parameter[0].numel())) ** 0.5
