@@ -46,6 +46,9 @@ class THREER_OT_export(bpy.types.Operator):
     surfaces: BoolProperty(name="Surfaces", description="The surfaces that are in the scene, too", default=True)
     mesh: BoolProperty(name="Surface per View", description="A surface of each view's depth instead of points")
     images: BoolProperty(name="Images", description="Write the frames too, as trainers need them", default=True)
+    undistorted: BoolProperty(
+        name="Undistorted", description="Images without lens distortion, and cameras that have none", default=False
+    )
     nulls: IntProperty(name="Nulls", description="Nulls at so many solved points", default=30, min=1, soft_max=200)
     min_confidence: FloatProperty(
         name="Min Confidence", description="Leave out less certain depth", min=0, max=1, subtype="FACTOR"
@@ -88,6 +91,7 @@ class THREER_OT_export(bpy.types.Operator):
             layout.prop(self, "min_confidence")
         if self.format in IMAGES:
             layout.prop(self, "images")
+            layout.prop(self, "undistorted")
         if not self._suffix:
             layout.label(text="Writes a folder", icon="FILE_FOLDER")
 
@@ -132,7 +136,7 @@ class THREER_OT_export(bpy.types.Operator):
         if self.format in DENSE:
             options["min_confidence"] = self.min_confidence
         if self.format in IMAGES:
-            options["images"] = self.images
+            options["images"], options["undistorted"] = self.images, self.undistorted
         if self.format == "glb":
             options["mesh"] = self.mesh
         return options

@@ -15,6 +15,8 @@ from blender_3r.engine.errors import EngineError
 from blender_3r.engine.export import FORMATS, export_job
 from blender_3r.engine.export.chan import euler_zxy
 from blender_3r.engine.export.colmap import quaternion
+from blender_3r.engine.export.stmap import undistort_map
+from blender_3r.engine.export.undistort import resample
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.reconstruction import depth_to_points
 from blender_3r.engine.service.runner import run_job
@@ -105,6 +107,24 @@ def test_colmap_reads_the_model(job, tmp_path):
     frame = cv2.cvtColor(cv2.imread(str(out / "images" / "frame_0007.png")), cv2.COLOR_BGR2RGB)
     assert number_in(frame) == 7
     assert not (out / "images" / "frame_0003.png").exists()
+
+
+@pytest.mark.parametrize("format_", ["colmap", "transforms"])
+def test_undistorted_images_and_their_pinhole_cameras(job, tmp_path, format_):
+    as_filmed = export_job(job.path, format_, tmp_path / "filmed", images=True)
+    out = export_job(job.path, format_, tmp_path / "model", undistorted=True)
+    lens = job.read_cameras().views[7].intrinsics
+    assert lens.is_distorted
+    frame, straight = (cv2.imread(str(folder / "images" / "frame_0007.png")) for folder in (as_filmed, out))
+    np.testing.assert_array_equal(straight, resample(frame, undistort_map(lens)))
+    if format_ == "colmap":
+        (camera,) = pycolmap.Reconstruction(str(out)).cameras.values()
+        assert camera.model.name == "PINHOLE"
+        np.testing.assert_allclose(camera.params, [lens.fx, lens.fy, lens.cx, lens.cy])
+    else:
+        entry = json.loads((out / "transforms.json").read_text())["frames"][0]
+        assert [entry[name] for name in ("k1", "k2", "p1", "p2")] == [0.0] * 4
+        assert entry["fl_x"] == lens.fx
 
 
 def test_transforms_are_opengl_cameras(job, tmp_path):

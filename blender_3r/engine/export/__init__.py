@@ -17,7 +17,8 @@ from ..reconstruction import Reconstruction
 class ExportOptions:
     """What may be asked of an export; a format that has no use for an option ignores it.
 
-    images: write the frames too. min_confidence: 0..1, drops dense points below. points: at most so many.
+    images: write the frames too. undistorted: write them without lens distortion, with cameras that have none.
+    min_confidence: 0..1, drops dense points below. points: at most so many.
     voxel: of those, one dense point per cubic cell of that edge length, in scene units.
     mesh: a surface instead of points, cut where it would be seen at a flatter angle than edge_angle (degrees).
     frusta: length of the drawn cameras as a share of the typical depth; 0 draws none.
@@ -26,6 +27,7 @@ class ExportOptions:
     """
 
     images: bool = False
+    undistorted: bool = False
     min_confidence: float = 0.0
     points: int | None = None
     voxel: float | None = None

@@ -11,7 +11,7 @@ from ..jobfolder import JobFolder
 from ..reconstruction import Intrinsics, Reconstruction
 from . import ExportOptions
 from .cloud import Block, sparse_block
-from .images import write_images
+from .images import without_distortion, write_images
 from .names import image_names
 
 
@@ -22,7 +22,9 @@ def write_model(job: JobFolder, result: Reconstruction, out: Path, options: Expo
     """
     camera_ids: dict[Intrinsics, int] = {}
     image_lines = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then an empty line of 2D points"]
-    names = image_names(result)
+    names, original = image_names(result), result
+    if options.undistorted:
+        result = without_distortion(result)
     for index in result.solved:
         view = result.views[index]
         camera_id = camera_ids.setdefault(view.intrinsics, len(camera_ids) + 1)
@@ -38,8 +40,8 @@ def write_model(job: JobFolder, result: Reconstruction, out: Path, options: Expo
         sparse = sparse_block(job, options.points)
         if sparse is not None:
             _write_points(file, sparse)
-    if options.images:
-        write_images(job, result, out / "images")
+    if options.images or options.undistorted:
+        write_images(job, original, out / "images", options.undistorted)
 
 
 def quaternion(rotation: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -12,16 +13,29 @@ from ..media.frames import open_source
 from ..reconstruction import Reconstruction
 from ..source import Source
 from .names import image_names
+from .stmap import undistort_map
+from .undistort import resample
 
 
-def write_images(job: JobFolder, result: Reconstruction, folder: Path) -> None:
-    """Write the solved views' frames, upright and with their distortion, under the names of image_names.
+def without_distortion(result: Reconstruction) -> Reconstruction:
+    """The same cameras as pinholes, as they belong to undistorted frames."""
+    views = [
+        dataclasses.replace(view, intrinsics=dataclasses.replace(view.intrinsics, k1=0.0, k2=0.0, p1=0.0, p2=0.0))
+        for view in result.views
+    ]
+    return dataclasses.replace(result, views=views)
 
+
+def write_images(job: JobFolder, result: Reconstruction, folder: Path, undistorted: bool = False) -> None:
+    """Write the solved views' frames, upright, under the names of image_names.
+
+    undistorted: without the lens's distortion, as without_distortion has it; black where the lens saw nothing.
     Raises EngineError("input") when the footage is gone.
     """
     request = job.read_json("request") or {}
     if not isinstance(request.get("source"), dict):
         raise EngineError("input", f"The job in {job.path} does not say where its footage is.", "Export without it.")
+    lens, places = None, None
     frames = open_source(Source.from_json(request["source"]))
     try:
         position = {info.file: info.index for info in frames.infos}
@@ -33,6 +47,10 @@ def write_images(job: JobFolder, result: Reconstruction, folder: Path) -> None:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             image = cv2.cvtColor(frames.read(position[view.file]), cv2.COLOR_RGB2BGR)
+            if undistorted and view.intrinsics.is_distorted:
+                if view.intrinsics != lens:
+                    lens, places = view.intrinsics, undistort_map(view.intrinsics)
+                image = resample(image, places)
             _, data = cv2.imencode(target.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 97])
             target.write_bytes(data.tobytes())
     finally:

@@ -12,7 +12,7 @@ from ..jobfolder import JobFolder
 from ..reconstruction import Reconstruction, View
 from . import ExportOptions
 from .cloud import sparse_block
-from .images import write_images
+from .images import without_distortion, write_images
 from .names import image_names
 from .ply import write_sparse
 
@@ -24,7 +24,9 @@ def write_transforms(job: JobFolder, result: Reconstruction, out: Path, options:
 
     file_path points to images/NAME beside it, which the option images writes.
     """
-    names = image_names(result)
+    names, original = image_names(result), result
+    if options.undistorted:
+        result = without_distortion(result)
     data: dict[str, Any] = {
         "camera_model": "OPENCV",
         "frames": [_frame(result.views[index], f"images/{names[index]}") for index in result.solved],
@@ -34,8 +36,8 @@ def write_transforms(job: JobFolder, result: Reconstruction, out: Path, options:
         write_sparse(sparse, out / "sparse.ply")
         data["ply_file_path"] = "sparse.ply"
     (out / "transforms.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
-    if options.images:
-        write_images(job, result, out / "images")
+    if options.images or options.undistorted:
+        write_images(job, original, out / "images", options.undistorted)
 
 
 def _frame(view: View, file_path: str) -> dict[str, Any]:

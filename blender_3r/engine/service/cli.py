@@ -126,6 +126,7 @@ def _export(options: argparse.Namespace) -> int:
         options.format,
         options.out,
         images=options.images,
+        undistorted=options.undistorted,
         min_confidence=options.min_confidence,
         points=options.points,
         voxel=options.voxel,
@@ -288,6 +289,11 @@ def _add_export(commands: Any) -> None:
     parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="see below")
     parser.add_argument("--out", required=True, metavar="PATH", help="file (ply, glb, chan, jsx) or folder (others)")
     parser.add_argument("--images", action="store_true", help="write the frames too (colmap, transforms)")
+    parser.add_argument(
+        "--undistorted",
+        action="store_true",
+        help="write the frames without lens distortion, and cameras that have none (colmap, transforms)",
+    )
     parser.add_argument(
         "--min-confidence",
         type=float,
