@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import panels, preferences, properties
+from . import panels, preferences, properties, translations
 from .client import library, session
 from .operators import (
     downloads,
@@ -49,6 +49,7 @@ CLASSES = (
 
 def register() -> None:
     properties.register()
+    translations.register()
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.TOPBAR_MT_file_export.append(panels.export.draw_menu)
@@ -67,4 +68,5 @@ def unregister() -> None:
     bpy.types.TOPBAR_MT_file_export.remove(panels.export.draw_menu)
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)
+    translations.unregister()
     properties.unregister()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..client.job import SILENCE_S, Job
 from ..client.pick import Pick
@@ -69,14 +70,15 @@ def _draw_footage(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> N
         row.operator("threer.pick_footage", text="", icon="FILE_FOLDER")
         found = shown_footage(bpy.context)
         if found is not None and not settings.path:
-            layout.operator("threer.pick_shown", text=f"Use {found.name}", icon="IMAGE_BACKGROUND")
+            layout.operator("threer.pick_shown", text=iface_("Use {}").format(found.name), icon="IMAGE_BACKGROUND")
         if settings.info_kind in ("sequence", "photos"):
             layout.row().prop(settings, "image_kind", expand=True)
     draw_facts(layout, settings)
 
 
 def _draw_rig(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None:
-    label = f"{len(settings.files)} Movies" if len(settings.files) > 1 else "Pick One Movie per Camera"
+    count = len(settings.files)
+    label = iface_("{} Movies").format(count) if count > 1 else iface_("Pick One Movie per Camera")
     layout.operator("threer.pick_footage", text=label, icon="FILE_FOLDER").is_rig = True
 
 
@@ -85,7 +87,8 @@ def draw_facts(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> None
     if settings.info_text:
         text.draw_wrapped(layout, settings.info_text, icon=_KIND_ICONS.get(settings.info_kind, "NONE"))
     if settings.info_kind and settings.info_used != settings.info_count and not settings.info_error:
-        layout.label(text=f"Uses {settings.info_used} of {settings.info_count}", icon="PREVIEW_RANGE")
+        used = iface_("Uses {} of {}").format(settings.info_used, settings.info_count)
+        layout.label(text=used, icon="PREVIEW_RANGE")
     for warning in filter(None, settings.info_warnings.split("\n")):
         text.draw_wrapped(layout, warning, icon="ERROR")
     if settings.info_error:
@@ -104,10 +107,10 @@ def draw_running(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> No
     """How far the running job is, and the button that stops it."""
     state = session.job.state
     column = layout.column(align=True)
-    column.progress(factor=state.fraction, text=f"{state.stage}  {state.fraction * 100:.0f} %")
+    column.progress(factor=state.fraction, text=f"{iface_(state.stage)}  {state.fraction * 100:.0f} %")
     left = session.job.time_left_s
     row = column.row()
-    elapsed = f"{text.duration(session.job.elapsed_s)} so far"
+    elapsed = iface_("{} so far").format(text.duration(session.job.elapsed_s))
     row.label(text=text.time_left(left) if left is not None else elapsed)
     button = row.row()
     button.enabled = state.status != "cancelling"
@@ -115,13 +118,16 @@ def draw_running(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> No
     if state.pick is not None and state.pick.why != method.shown_pick(settings):
         method.draw_pick(layout, state.pick)
     if state.solved is not None:
-        layout.label(text=f"{state.solved} of {state.total} cameras found", icon="CAMERA_DATA")
+        found = iface_("{} of {} cameras found").format(state.solved, state.total)
+        layout.label(text=found, icon="CAMERA_DATA")
     _draw_restarted(layout)
     if state.status == "running" and session.job.silent_s > SILENCE_S:
         silence = text.duration(session.job.silent_s)
-        text.draw_wrapped(layout, f"No news from the engine for {silence}. It may still be working.", icon="TIME")
+        sentence = iface_("No news from the engine for {}. It may still be working.").format(silence)
+        text.draw_wrapped(layout, sentence, icon="TIME")
     if session.home.find_scene() is None:
-        text.draw_wrapped(layout, f"The job was started in {session.home.file_name}.", icon="INFO")
+        sentence = iface_("The job was started in {}.").format(session.home.file_name)
+        text.draw_wrapped(layout, sentence, icon="INFO")
     _draw_waiting(layout)
 
 
@@ -131,7 +137,7 @@ def draw_row(layout: bpy.types.UILayout) -> None:
         text.draw_wrapped(layout, sentence, icon="INFO")
     if session.waiting:
         row = layout.row()
-        row.label(text="Next: " + ", ".join(turn.name for turn in session.waiting), icon="TIME")
+        row.label(text=iface_("Next: {}").format(", ".join(turn.name for turn in session.waiting)), icon="TIME")
         row.operator("threer.forget_waiting", text="", icon="X", emboss=False)
     if session.is_running and bpy.ops.threer.reconstruct.poll():  # other footage is picked meanwhile
         layout.operator("threer.reconstruct", text="Reconstruct Next", icon="CON_CAMERASOLVER")
@@ -139,12 +145,12 @@ def draw_row(layout: bpy.types.UILayout) -> None:
 
 def _draw_restarted(layout: bpy.types.UILayout) -> None:
     if session.job.state.was_restarted:
-        text.draw_wrapped(layout, "The engine stopped unexpectedly and was started again.", icon="INFO")
+        text.draw_wrapped(layout, iface_("The engine stopped unexpectedly and was started again."), icon="INFO")
 
 
 def _draw_waiting(layout: bpy.types.UILayout) -> None:
     if session.is_waiting:
-        text.draw_wrapped(layout, "The result appears as soon as you are back in Object Mode.", icon="INFO")
+        text.draw_wrapped(layout, iface_("The result appears as soon as you are back in Object Mode."), icon="INFO")
 
 
 # -- how it ended
@@ -172,12 +178,12 @@ def _title(box: bpy.types.UILayout, title: str, icon: str, alert: bool = False) 
 
 def _draw_failure(box: bpy.types.UILayout, failure: object) -> None:
     job = session.job or Job
-    _title(box, f"{job.title} Failed", "CANCEL", alert=True)
+    _title(box, iface_("{} Failed").format(iface_(job.title)), "CANCEL", alert=True)
     text.draw_wrapped(box, failure.message)
     if failure.hint:
         text.draw_wrapped(box, failure.hint, icon="INFO")
     if failure.log:
-        text.draw_wrapped(box, f"Log: {failure.log[-1][:120]}")
+        text.draw_wrapped(box, f"{iface_('Log')}: {failure.log[-1][:120]}")
     row = box.row(align=True)
     row.operator(job.again, text="Retry", icon="FILE_REFRESH")
     if session.job is not None:
@@ -186,11 +192,11 @@ def _draw_failure(box: bpy.types.UILayout, failure: object) -> None:
 
 
 def _draw_cancelled(box: bpy.types.UILayout) -> None:
-    _title(box, "Cancelled", "PAUSE")
+    _title(box, iface_("Cancelled"), "PAUSE")
     if session.job.again == Job.again:
-        text.draw_wrapped(box, "What was computed is kept. Reconstruct goes on from there.")
+        text.draw_wrapped(box, iface_("What was computed is kept. Reconstruct goes on from there."))
     else:
-        text.draw_wrapped(box, "The reconstruction and the scene are as before.")
+        text.draw_wrapped(box, iface_("The reconstruction and the scene are as before."))
     _draw_kept(box)
 
 
@@ -203,11 +209,12 @@ def _draw_done(box: bpy.types.UILayout) -> None:
     summary = session.job.state.summary
     solved, total = summary.get("solved", 0), summary.get("total", 0)
     if session.job.again == Job.again:
-        _title(box, f"{solved} of {total} frames solved", "CHECKMARK" if solved == total else "INFO")
+        _title(box, iface_("{} of {} frames solved").format(solved, total), "CHECKMARK" if solved == total else "INFO")
     elif "faces" in summary:
-        _title(box, f"{session.job.title} of {text.count(summary['faces'])} faces", "CHECKMARK")
+        faces = text.count(summary["faces"])
+        _title(box, iface_("{} of {} faces").format(iface_(session.job.title), faces), "CHECKMARK")
     else:
-        _title(box, f"{session.job.title} Done", "CHECKMARK")
+        _title(box, iface_("{} Done").format(iface_(session.job.title)), "CHECKMARK")
         text.draw_wrapped(box, str(summary.get("text", "")), icon="BLANK1")
     facts = box.column(align=True)
     facts.scale_y = 0.8
@@ -223,7 +230,9 @@ def _draw_done(box: bpy.types.UILayout) -> None:
         text.draw_wrapped(box, note, icon="INFO")
     if session.home.find_scene() is None:
         text.draw_wrapped(
-            box, f"The job was started in {session.home.file_name}, so it is not brought in here.", icon="INFO"
+            box,
+            iface_("The job was started in {}, so it is not brought in here.").format(session.home.file_name),
+            icon="INFO",
         )
         box.operator("threer.import_last", text="Import Here", icon="IMPORT")
     _draw_waiting(box)
@@ -237,13 +246,13 @@ def _facts(summary: dict[str, object]) -> list[str]:
     names = ("reproj_error_px", "seconds", "points", "interpolated")
     error, seconds, points, interpolated = (summary.get(name) for name in names)
     if isinstance(interpolated, int) and interpolated:
-        facts.append(f"{text.count(interpolated)} frames interpolated")
+        facts.append(iface_("{} frames interpolated").format(text.count(interpolated)))
     if isinstance(error, int | float):
-        facts.append(f"Mean error {error:.2f} px")
+        facts.append(iface_("Mean error {:.2f} px").format(error))
     if isinstance(points, int) and points:
-        facts.append(f"{text.count(points)} points")
+        facts.append(iface_("{} points").format(text.count(points)))
     if isinstance(seconds, int | float):
-        facts.append(f"Took {text.duration(seconds)}")
+        facts.append(iface_("Took {}").format(text.duration(seconds)))
     return facts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..operators.step_cameras import photo_cameras, place_of
 
@@ -23,7 +24,10 @@ class THREER_PT_photos(bpy.types.Panel):
         place = place_of(context, cameras)
         row = self.layout.row(align=True)
         row.operator("threer.step_camera", text="", icon="TRIA_LEFT").step = -1
-        name = f"{cameras[place].name} ({place + 1} of {len(cameras)})" if place is not None else "Look Through Photos"
+        if place is None:
+            name = iface_("Look Through Photos")
+        else:
+            name = iface_("{} ({} of {})").format(cameras[place].name, place + 1, len(cameras))
         row.operator("threer.step_camera", text=name).step = 1
         row.operator("threer.step_camera", text="", icon="TRIA_RIGHT").step = 1
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import blf
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 MARGINS_PX = 78  # what a box, the region's edges and its tabs take of a line, at scale 1
 ICON_PX = 22
@@ -13,14 +14,15 @@ ELSEWHERE_PX = 480  # assumed width outside of a sidebar, at scale 1
 
 
 def draw_wrapped(layout: bpy.types.UILayout, sentence: str, icon: str = "NONE", width_px: int = ELSEWHERE_PX) -> None:
-    """A sentence over as many lines as the sidebar's width asks for, elsewhere width_px; icon before the first."""
+    """A sentence, translated, over as many lines as the sidebar's width asks for, elsewhere width_px; icon before the
+    first."""
     scale = bpy.context.preferences.system.ui_scale
     region = bpy.context.region
     width = region.width if region is not None and region.type == "UI" else width_px * scale
     column = layout.column(align=True)
     column.scale_y = 0.8
     taken = MARGINS_PX if icon == "NONE" else MARGINS_PX + ICON_PX
-    for number, line in enumerate(wrap(sentence, width - taken * scale, _label_width)):
+    for number, line in enumerate(wrap(iface_(sentence), width - taken * scale, _label_width)):
         if icon == "NONE":
             column.label(text=line)
         else:
@@ -59,18 +61,18 @@ def duration(seconds: float) -> str:
 def time_left(seconds: float) -> str:
     """A guess, so in round numbers."""
     if seconds < 5:
-        return "a few seconds left"
+        return iface_("a few seconds left")
     if seconds < 60:
-        return f"about {round(seconds / 5) * 5} s left"
+        return iface_("about {} s left").format(round(seconds / 5) * 5)
     if seconds < 3600:
-        return f"about {round(seconds / 60)} min left"
-    return f"about {seconds / 3600:.1f} h left"
+        return iface_("about {} min left").format(round(seconds / 60))
+    return iface_("about {:.1f} h left").format(seconds / 3600)
 
 
 def count(number: int) -> str:
     """ "870", "12 400", "1.2 million"."""
     if number >= 1_000_000:
-        return f"{number / 1e6:.1f} million"
+        return iface_("{:.1f} million").format(number / 1e6)
     return f"{number:,}".replace(",", " ")
 
 
