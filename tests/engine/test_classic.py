@@ -10,7 +10,7 @@ import pytest
 from blender_3r.engine.errors import Cancelled, EngineError
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.media.frames import open_source
-from blender_3r.engine.methods import classic
+from blender_3r.engine.methods import classic, footage
 from blender_3r.engine.methods.base import CamerasSolved, Context, Progress, ViewReady, run_reporting
 from blender_3r.engine.source import source_from_path
 
@@ -85,7 +85,7 @@ def test_what_is_there_is_not_computed_again(events, monkeypatch):
     assert len(views) > 3
     removed = surroundings.job.path / "views" / f"{views[0]:06d}"
     kept = removed.rename(surroundings.job.path / "kept")
-    monkeypatch.setattr(classic, "track_video", lambda *a, **k: pytest.fail("tracked again"))
+    monkeypatch.setattr(footage, "track_video", lambda *a, **k: pytest.fail("tracked again"))
     frames = frames_of()
     again = list(classic.run(frames, {"quality": "draft"}, surroundings))
     frames.close()

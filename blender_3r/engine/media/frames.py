@@ -61,6 +61,10 @@ class FrameSource:
         # A copy: what the caller does to it must not reach the cache.
         return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if gray else image.copy()
 
+    def files(self) -> dict[int, str]:
+        """{index: path} of the frames that are image files of their own; empty for movies."""
+        return dict(enumerate(self._reader.paths)) if isinstance(self._reader, ImageReader) else {}
+
     def close(self) -> None:
         with self._decoding, self._lock:
             self._reader.close()

@@ -121,7 +121,7 @@ class ImageReader:
         self.fps = None
         self.warnings: list[str] = []
         self.infos: list[FrameInfo] = []
-        self._paths: list[str] = []
+        self.paths: list[str] = []
         chosen = _chosen(source)
         folder = os.path.commonpath([os.path.dirname(file) for file, _ in chosen])
         failures: list[str] = []
@@ -146,7 +146,7 @@ class ImageReader:
 
     def decode(self, index: int) -> np.ndarray:
         """Image at index (into infos) as (h, w, 3) uint8 RGB."""
-        return read_image(self._paths[index])
+        return read_image(self.paths[index])
 
     def close(self) -> None:
         """Images are open only while they are read."""
@@ -157,7 +157,7 @@ class ImageReader:
             raise EngineError("input", f"{Path(file).name} is only {info.width} x {info.height} pixels large.")
         name = Path(os.path.relpath(file, folder)).as_posix()
         camera = f"{info.camera} {info.width}x{info.height}".strip()
-        self._paths.append(file)
+        self.paths.append(file)
         self.infos.append(FrameInfo(len(self.infos), name, number, info.width, info.height, info.focal_px, camera))
 
 

@@ -13,22 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import EngineError
-from ..geometry.cameras import Cameras, Observations
 from ..media.checks import require_frames
 from ..media.frames import FrameSource
+from ..media.masks import Masks
 from ..reconstruction import Intrinsics, Reconstruction, View
-from ..solve.checks import check_solution, refuse_hopeless, track_pairs
 from ..solve.dense import DenseSettings, choose_views, dense_depth
 from ..solve.features import choose_pairs, extract_features, match_features
 from ..solve.mapping import LensModel
 from ..solve.pair import solve_pair
 from ..solve.photos import PhotoSettings, solve_photos
 from ..solve.solution import Solution
-from ..solve.tracks import track_video
-from ..solve.tripod import classify_motion, solve_tripod
-from ..solve.video import GUESSED_FOCAL, VideoSettings, solve_video
+from ..solve.video import GUESSED_FOCAL
 from .base import CamerasSolved, Context, Event, MethodInfo, Progress, ViewReady, run_reporting
+from .footage import Footage, Reporter, solve_footage
 from .lenses import read_intrinsics
 from .sparse_cloud import sparse_cloud, track_arrays
 
@@ -74,11 +71,17 @@ class Settings:
     points: int | None = None
     intrinsics: str | None = None
     threads: int | None = None
+    mask: str | None = None
+    mask_invert: bool = False
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Settings:
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in data.items() if name in known and value is not None})
+
+    def masks(self, frames: FrameSource) -> Masks | None:
+        """What is to be left out of the frames, None for nothing. Raises EngineError("input")."""
+        return Masks(self.mask, frames, self.mask_invert) if self.mask else None
 
 
 def run(frames: FrameSource, settings: dict[str, Any], context: Context) -> Iterator[Event]:
@@ -90,11 +93,17 @@ def run(frames: FrameSource, settings: dict[str, Any], context: Context) -> Iter
     require_frames(frames, 2)
     chosen = Settings.from_json(settings)
     quality = QUALITIES[chosen.quality]
+    masks = chosen.masks(frames)
     earlier = context.job.read_cameras()
     if earlier is None:
+        if masks is not None:
+            masks.require_something(frames)
         share = 0.35 if chosen.dense else 1.0
         lenses = start_lenses(frames, chosen)
-        solution = yield from run_reporting(lambda report: _solve(frames, lenses, chosen, context, report, share))
+        solution = yield from run_reporting(
+            lambda report: _solve(frames, lenses, chosen, masks, context, report, share)
+        )
+        solution.warnings += [] if masks is None else masks.warnings
         reconstruction = _reconstruction(frames, solution, lenses)
         sparse = None if solution.motion == "tripod" else sparse_cloud(frames, solution)
         yield CamerasSolved(reconstruction, sparse, track_arrays(solution))
@@ -102,7 +111,7 @@ def run(frames: FrameSource, settings: dict[str, Any], context: Context) -> Iter
         context.log("cameras of an earlier run are used")
         reconstruction = earlier
     if chosen.dense and reconstruction.motion != "tripod":
-        yield from _dense(frames, reconstruction, quality, context, 0.0 if earlier else 0.35)
+        yield from _dense(frames, reconstruction, quality, masks, context, 0.0 if earlier else 0.35)
 
 
 def start_lenses(frames: FrameSource, settings: Settings) -> LensModel:
@@ -128,17 +137,21 @@ def _solve(
     frames: FrameSource,
     lenses: LensModel,
     settings: Settings,
+    masks: Masks | None,
     context: Context,
     report: Callable[[Event], None],
     share: float,
 ) -> Solution:
     """Cameras by the way that fits the source; share: of the whole job, for the progress reported."""
-    reporter = _Reporter(context, report, share)
+    reporter = Reporter(context, report, share)
     if len(frames) == 2:
-        return _solve_pair(frames, lenses, settings, reporter)
+        return _solve_pair(frames, lenses, settings, masks, reporter)
     if frames.kind == "video":
-        return _solve_video(frames, lenses, settings, reporter)
-    graph = _match_photos(frames, settings, reporter)
+        quality = QUALITIES[settings.quality]
+        return solve_footage(
+            frames, lenses, Footage(quality.track_side, quality.tracks, settings.lens, masks), reporter
+        )
+    graph = _match_photos(frames, settings, masks, reporter)
     photo_settings = PhotoSettings(
         context.threads,
         lambda stage, part: reporter.stage(stage, 0.6 + 0.4 * part),
@@ -148,75 +161,7 @@ def _solve(
     return solve_photos(graph, lenses, photo_settings)
 
 
-class _Reporter:
-    """Progress within the part of a job that solves the cameras."""
-
-    def __init__(self, context: Context, report: Callable[[Event], None], share: float) -> None:
-        self.context, self._report, self._share = context, report, share
-        self._highest = 0.0
-
-    def stage(self, stage: str, part: float, done: int = 0, total: int = 0) -> None:
-        """part: how much of the camera solve is done, 0..1; never falls, even when a stage is gone through again.
-
-        Raises Cancelled.
-        """
-        self.context.check_cancelled()
-        self._highest = max(self._highest, part)
-        self._report(Progress(stage, done, total, self._share * self._highest))
-
-    def counted(self, stage: str, start: float, end: float, total: int) -> Callable[[int], None]:
-        """A callback that takes how many of total are done and reports from part start to end."""
-        return lambda done: self.stage(stage, start + (end - start) * done / max(1, total), done, total)
-
-
-def _solve_video(frames: FrameSource, lenses: LensModel, settings: Settings, reporter: _Reporter) -> Solution:
-    quality, context = QUALITIES[settings.quality], reporter.context
-    count = reporter.counted("Following points", 0.0, 0.25, len(frames))
-    observations = track_video(frames, quality.track_side, quality.tracks, lambda index: count(index + 1))
-    context.log(f"{int(observations.track.max(initial=-1)) + 1} tracks, {len(observations)} observations")
-    if len(observations) == 0:
-        raise EngineError(
-            "unsolved",
-            "No points could be followed through the footage.",
-            "It may be too dark, blurred or plain; use sharper footage with visible texture.",
-        )
-    reporter.stage("Looking at the camera's motion", 0.25)
-    unplaced = Cameras.from_intrinsics(lenses.start, np.full((len(frames), 4, 4), np.nan))
-    motion = classify_motion(observations, unplaced, lenses.focal_known)
-    context.log(motion.text)
-    if motion.is_tripod:
-        reporter.stage("Solving a tripod shot", 0.5)
-        return _tripod(observations, unplaced, motion, lenses, settings)
-    video_settings = VideoSettings(
-        settings.lens,
-        context.threads,
-        lambda stage, part: reporter.stage(stage, 0.3 + 0.7 * part),
-        context.check_cancelled,
-        context.log,
-    )
-    solution = solve_video(observations, lenses, video_settings)
-    checks = check_solution(solution, lenses, track_pairs(observations, solution.cameras))
-    refuse_hopeless(checks)
-    solution.checks = [*solution.checks, *checks]
-    return solution
-
-
-def _tripod(
-    observations: Observations, cameras: Cameras, motion: Any, lenses: LensModel, settings: Settings
-) -> Solution:
-    bundle = solve_tripod(observations, cameras, motion, "fixed" if lenses.focal_known else settings.lens)
-    spread = np.ptp(np.log(bundle.cameras.focal[bundle.cameras.solved]))
-    solution = Solution.from_bundle(bundle, observations, "zoom" if spread > 1e-6 else "shared")
-    solution.motion = "tripod"
-    still = motion.kind == "static"
-    solution.warnings.append(
-        f"The camera {'does not move' if still else 'only turns (tripod)'}, so nothing tells how far away things are: "
-        "there are no points, and objects placed in the shot have no scale."
-    )
-    return solution
-
-
-def _match_photos(frames: FrameSource, settings: Settings, reporter: _Reporter) -> Any:
+def _match_photos(frames: FrameSource, settings: Settings, masks: Masks | None, reporter: Reporter) -> Any:
     quality, threads = QUALITIES[settings.quality], reporter.context.threads
     features = extract_features(
         frames,
@@ -224,14 +169,17 @@ def _match_photos(frames: FrameSource, settings: Settings, reporter: _Reporter) 
         quality.features,
         threads,
         reporter.counted("Finding features", 0.0, 0.25, len(frames)),
+        masks,
     )
     pairs = choose_pairs(features)
     reporter.context.log(f"{sum(len(f.xy) for f in features)} features, {len(pairs)} pairs to match")
     return match_features(features, pairs, threads, reporter.counted("Matching photos", 0.25, 0.6, len(pairs)))
 
 
-def _solve_pair(frames: FrameSource, lenses: LensModel, settings: Settings, reporter: _Reporter) -> Solution:
-    graph = _match_photos(frames, settings, reporter)
+def _solve_pair(
+    frames: FrameSource, lenses: LensModel, settings: Settings, masks: Masks | None, reporter: Reporter
+) -> Solution:
+    graph = _match_photos(frames, settings, masks, reporter)
     reporter.stage("Solving the pair", 0.7)
     matches = graph.matches.get((0, 1), np.zeros((0, 2), np.uint32))
     xy_a, xy_b = graph.keypoints[0][matches[:, 0]], graph.keypoints[1][matches[:, 1]]
@@ -251,7 +199,8 @@ def _reconstruction(frames: FrameSource, solution: Solution, lenses: LensModel) 
                 lens,
                 solution.cameras.world_from_camera[index] if solved else None,
                 float(errors[index]) if solved and np.isfinite(errors[index]) else None,
-                "" if solved else _why_missing(int(support[index]), frames.kind),
+                "" if solved else solution.notes.get(index) or _why_missing(int(support[index]), frames.kind),
+                index in solution.interpolated,
             )
         )
     held = all(check.passed for check in solution.checks if check.name in FOCAL_CHECKS)
@@ -262,7 +211,7 @@ def _reconstruction(frames: FrameSource, solution: Solution, lenses: LensModel) 
             "The focal length is uncertain: this footage hardly tells it. Give the focal length if you know it."
         )
     missing = sum(not view.is_solved for view in views)
-    if missing:
+    if missing > len(solution.notes):
         warnings.append(f"{missing} of {len(views)} frames have no camera; the others are kept.")
     error = solution.mean_error_px
     return Reconstruction(
@@ -287,7 +236,12 @@ def _why_missing(support: int, kind: str) -> str:
 
 
 def _dense(
-    frames: FrameSource, reconstruction: Reconstruction, quality: _Quality, context: Context, start: float
+    frames: FrameSource,
+    reconstruction: Reconstruction,
+    quality: _Quality,
+    masks: Masks | None,
+    context: Context,
+    start: float,
 ) -> Generator[Event, None, None]:
     sparse = context.job.read_sparse()
     points = None if sparse is None else np.array(sparse["points"], dtype=np.float64)
@@ -302,8 +256,17 @@ def _dense(
         results = dense_depth(frames, reconstruction, waiting, points, settings, context.check_cancelled, context.log)
         for index, arrays in results:
             done += 1
-            report(ViewReady(index, arrays))
+            report(ViewReady(index, _unmasked(arrays, masks, index)))
             report(Progress("Computing depth", done, len(views), start + (1 - start) * done / len(views)))
 
     if waiting:
         yield from run_reporting(work)
+
+
+def _unmasked(arrays: dict[str, np.ndarray], masks: Masks | None, index: int) -> dict[str, np.ndarray]:
+    """The arrays of a view, without depth where the mask leaves the picture out."""
+    allowed = None if masks is None else masks.allowed(index, arrays["depth"].shape)
+    if allowed is None:
+        return arrays
+    hidden = {name: np.where(allowed, arrays[name], np.float32(0)) for name in ("depth", "confidence")}
+    return {**arrays, **hidden}

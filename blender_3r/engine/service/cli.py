@@ -82,6 +82,8 @@ def _reconstruct(options: argparse.Namespace) -> int:
         "points": options.points,
         "intrinsics": absolute_path(options.intrinsics),
         "threads": options.threads,
+        "mask": options.mask if options.mask == "alpha" else absolute_path(options.mask),
+        "mask_invert": True if options.mask_invert else None,
         **chosen_settings(options),
     }
     request = make_request(options.method, source, settings)
@@ -271,6 +273,14 @@ def _add_reconstruct(commands: Any) -> None:
     parser.add_argument(
         "--lens", choices=("auto", "shared", "zoom"), help="one focal, or one per frame (default: auto)"
     )
+    parser.add_argument(
+        "--mask",
+        metavar="PATH",
+        help="what is to be left alone, white: a folder of images or one image of a sequence, numbered or named as the "
+        "frames are, a movie, or one image for all frames; or the word alpha: what is transparent in the footage "
+        "(classic)",
+    )
+    parser.add_argument("--mask-invert", action="store_true", help="black is left alone, white is used")
     parser.add_argument("--quality", choices=("draft", "normal", "fine"), help="default: normal")
     parser.add_argument("--no-dense", action="store_true", help="cameras and sparse points only")
     parser.add_argument("--points", type=int, metavar="N", help="how many dense points to aim for")

@@ -44,6 +44,8 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "points": ("a positive whole number", _is_count),
     "intrinsics": ("the path of a file", _is_text),
     "threads": ("a positive whole number", _is_count),
+    "mask": ("the path of masks, or the word alpha", _is_text),
+    "mask_invert": ("true or false", lambda v: isinstance(v, bool)),
     # of methods with a network
     "model": ("the id of a model", _is_text),
     "weights": ("the path of a checkpoint", _is_text),
@@ -127,8 +129,16 @@ def fingerprint(request: dict[str, Any]) -> str:
         "files": [_stamp(file) for file in source.files],
         "intrinsics": _stamp(settings["intrinsics"]) if "intrinsics" in settings else None,
         **{name: _stamp(settings[name]) for name in ("poses", "weights", "depth_maps") if name in settings},
+        **({"mask": _folder_stamps(settings["mask"])} if "mask" in settings else {}),
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _folder_stamps(path: str) -> list[list[int] | None]:
+    """The stamp of a file, or those of all files of a folder."""
+    if not os.path.isdir(path):
+        return [_stamp(path)]
+    return [_stamp(os.path.join(path, name)) for name in sorted(os.listdir(path))]
 
 
 def _stamp(file: str) -> list[int] | None:

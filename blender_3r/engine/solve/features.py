@@ -19,6 +19,7 @@ import numpy as np
 import pycolmap
 
 from ..media.frames import FrameSource
+from ..media.masks import Masks
 from .mapping import MatchGraph
 
 EXHAUSTIVE_UP_TO = 35  # photos
@@ -47,8 +48,12 @@ def extract_features(
     max_features: int,
     threads: int,
     on_photo: Callable[[int], None] = lambda done: None,
+    masks: Masks | None = None,
 ) -> list[Features]:
-    """SIFT (Lowe 2004) of every photo, at no more than max_side pixels; on_photo(photos done) may raise to stop."""
+    """SIFT (Lowe 2004) of every photo, at no more than max_side pixels; on_photo(photos done) may raise to stop.
+
+    masks: features on what they leave out are dropped.
+    """
     options = pycolmap.FeatureExtractionOptions()
     options.sift.max_num_features = max_features
     options.num_threads = 1
@@ -61,7 +66,11 @@ def extract_features(
         keypoints, descriptors = pycolmap.FeatureExtractor.create(options).extract_from_uint8_array(image)
         scale = np.array([info.width / image.shape[1], info.height / image.shape[0]])
         xy = pycolmap.keypoints_to_matrix(keypoints)[:, :2].astype(np.float64) * scale
-        return Features(xy, descriptors)
+        if masks is None:
+            return Features(xy, descriptors)
+        seen = ~masks.covered(index, xy, (info.width, info.height))
+        values = np.ascontiguousarray(np.asarray(descriptors.data)[seen])
+        return Features(xy[seen], pycolmap.FeatureDescriptors(descriptors.type, values))
 
     return _in_threads(extract, range(len(frames)), threads, on_photo)
 

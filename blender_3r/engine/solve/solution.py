@@ -21,7 +21,8 @@ class Solution:
     """cameras: of all frames, nan poses where not solved. observations, points (p, 3), error_px (n,) and kept (n,):
     what was tracked, where it lies, how far off it is and whether it took part. lens, motion: see Reconstruction.
     focal_log_std: typical standard deviation of log focal, 0 when the focal was given. warnings: sentences for the
-    user. pair_types: {two-view type: number of frame pairs}.
+    user. pair_types: {two-view type: number of frame pairs}. notes: {frame: why it has no camera}. interpolated: frames
+    whose cameras lie between those of others.
     """
 
     cameras: Cameras
@@ -36,6 +37,8 @@ class Solution:
     checks: list[Check] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     pair_types: dict[str, int] = field(default_factory=dict)
+    notes: dict[int, str] = field(default_factory=dict)
+    interpolated: frozenset[int] = frozenset()
 
     @classmethod
     def from_bundle(cls, result: BundleResult, observations: Observations, lens: str) -> Solution:
