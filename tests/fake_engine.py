@@ -8,6 +8,8 @@ word), stumble (is killed the first time it does a job), hang (stops listening i
 garbage (noise between messages), version (another protocol), release (another version), huge (a line of 100 MB), half
 (messages in two halves; ends in the middle of the last), flood (messages as fast as the pipe takes them), family
 (starts a grandchild that outlives it), broken (unreadable results).
+
+A job waits before a step while the folder FAKE_ENGINE_HOLD has a file with the step's number as its name.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from tests import fake_models
 
 FRAMES = 20
 STEPS = 40
+CORRECTED = STEPS * 3 // 4  # the step from which cameras are corrected
 WIDTH, HEIGHT = 640, 360
 DEPTH_WIDTH, DEPTH_HEIGHT = 64, 36
 CORRECTION = 1.0  # along x
@@ -80,6 +83,7 @@ class Fake:
             say("failed", id=id_, kind="unsolved", message="There is no parallax.", hint="Move the camera sideways.")
             return
         for step in range(STEPS):
+            self.hold(step)
             if self.cancelled.is_set():
                 say("cancelled", id=id_)
                 return
@@ -104,12 +108,18 @@ class Fake:
             os._exit(0)
         say("done", id=id_, summary=summary(self.seconds))
 
+    def hold(self, step: int) -> None:
+        """Wait for the test, which may be slower than any job."""
+        folder = os.environ.get("FAKE_ENGINE_HOLD")
+        while folder and Path(folder, str(step)).exists() and not self.cancelled.is_set():
+            time.sleep(0.005)
+
     def stream(self, step: int, job: JobFolder, message: dict) -> None:
         """A frame in every second step."""
         index, half = divmod(step, 2)
         if half or index >= FRAMES - 1:
             return
-        write_cameras(job, message["request"], index + 1, CORRECTION if step >= STEPS * 3 // 4 else 0.0)
+        write_cameras(job, message["request"], index + 1, CORRECTION if step >= CORRECTED else 0.0)
         say("cameras", id=message["id"], solved=index + 1, total=FRAMES)
         write_view(job, index)
         say("view", id=message["id"], index=index)

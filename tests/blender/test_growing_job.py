@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import bpy
 import extension
@@ -13,11 +14,12 @@ from blender_3r.client import courier as courier_module
 from blender_3r.client.session import session
 from blender_3r.operators import reconstruct
 from blender_3r.scene import compat
-from tests.fake_engine import CORRECTION, DEPTH_HEIGHT, DEPTH_WIDTH, FRAMES
+from tests.fake_engine import CORRECTED, CORRECTION, DEPTH_HEIGHT, DEPTH_WIDTH, FRAMES, STEPS
 
 MOVIE = extension.ROOT / "demo" / "courtyard.mp4"
 VIEW = DEPTH_WIDTH * DEPTH_HEIGHT
 POINTS = "courtyard Points"
+LAST = STEPS - 1  # step of a job
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,20 @@ def begin(tmp_path):
     return start
 
 
+@pytest.fixture
+def hold(tmp_path, monkeypatch):
+    """Keeps the engine before a step until that file is removed: on a busy machine it is faster than the test."""
+    folder = tmp_path / "hold"
+    folder.mkdir()
+    monkeypatch.setenv("FAKE_ENGINE_HOLD", str(folder))
+
+    def keep(step: int) -> Path:
+        (folder / str(step)).touch()
+        return folder / str(step)
+
+    return keep
+
+
 def shown() -> int:
     item = bpy.data.objects.get(POINTS)
     return len(item.data.vertices) if item else 0
@@ -93,20 +109,23 @@ def counts_of_steps(monkeypatch) -> list[str]:
     return pushed
 
 
-def test_cameras_and_points_grow_until_the_end(begin, turn, monkeypatch):
+def test_cameras_and_points_grow_until_the_end(begin, turn, hold, monkeypatch):
     pushed = counts_of_steps(monkeypatch)
-    begin(3.0)
+    held = [hold(step) for step in (10, 20, CORRECTED, LAST)]
+    begin(1.5)
     turn(lambda: shown())
     item, mesh = bpy.data.objects[POINTS], bpy.data.objects[POINTS].data
     counts, keys = [], []
-    while session.is_running:
-        before = shown()
-        turn(lambda before=before: shown() != before or not session.is_running)
-        if session.is_running:
+    for most, file in zip((5, 10, 15, FRAMES - 1), held, strict=True):  # there is a view for every second step
+        while shown() < most * VIEW:
+            before = shown()
+            turn(lambda before=before: shown() != before)
             counts.append(shown())
             keys.append(len(compat.fcurves_of(bpy.context.scene.camera, "")[0].keyframe_points))
             assert (bpy.data.objects[POINTS], item.data) == (item, mesh)
-    assert len(counts) >= 2
+        assert session.is_running
+        file.unlink()
+    assert len(counts) >= 3
     assert counts == sorted(counts)
     assert keys == sorted(keys)
     assert all(count % VIEW == 0 for count in counts)
@@ -131,12 +150,17 @@ def test_the_points_never_exceed_the_budget(begin, turn, threer):
     assert 2.9 * VIEW < max(most, shown()) <= 3 * VIEW
 
 
-def test_corrections_are_followed_while_the_job_runs(begin, turn):
-    begin(3.0)
+def test_corrections_are_followed_while_the_job_runs(begin, turn, hold):
+    correction, end = hold(CORRECTED), hold(LAST)
+    begin(1.0)
     turn(lambda: shown())
     first = camera_x()
+    correction.unlink()
     turn(lambda: camera_x() != first)
     assert session.is_running
+    assert camera_x() == pytest.approx(first + CORRECTION, abs=1e-5)
+    end.unlink()
+    turn(is_at_rest)
     assert camera_x() == pytest.approx(first + CORRECTION, abs=1e-5)
 
 
@@ -160,7 +184,8 @@ def test_the_dearer_the_rarer(begin, turn, monkeypatch):
     assert shown() == first
 
 
-def test_it_waits_for_object_mode(begin, turn):
+def test_it_waits_for_object_mode(begin, turn, hold):
+    hold(LAST)
     bpy.ops.mesh.primitive_cube_add()
     begin()
     bpy.ops.object.mode_set(mode="EDIT")
@@ -197,16 +222,19 @@ def test_undo_in_mid_job_takes_back_the_artists_step_only(begin, turn):
     assert shown() == (FRAMES - 1) * VIEW
 
 
-def test_undone_in_mid_job_the_result_comes_at_the_end(begin, turn):
-    begin(1.5)
+def test_undone_in_mid_job_the_result_comes_at_the_end(begin, turn, hold):
+    correction, end = hold(CORRECTED), hold(LAST)
+    begin(1.0)
     turn(lambda: shown())
     bpy.ops.ed.undo()
     while "courtyard" in bpy.data.collections:  # cameras and first points may have come one after the other
         bpy.ops.ed.undo()
     seen = session.job.state.results_revision
+    correction.unlink()
     turn(lambda: session.job.state.results_revision > seen + 4 or not session.is_running)
     assert session.is_running
     assert "courtyard" not in bpy.data.collections
+    end.unlink()
     turn(is_at_rest)
     assert shown() == (FRAMES - 1) * VIEW
     bpy.ops.ed.undo()
