@@ -16,6 +16,7 @@ from ..media.interlace import is_interlaced
 from ..media.masks import Masks
 from ..solve.checks import check_solution, refuse_hopeless, track_pairs
 from ..solve.mapping import LensModel
+from ..solve.moving import moving_tracks
 from ..solve.shots import Shots, find_shots, named, only, same_pictures
 from ..solve.solution import Solution
 from ..solve.tracks import track_video
@@ -69,6 +70,8 @@ def solve_footage(frames: FrameSource, lenses: LensModel, footage: Footage, repo
     shots = find_shots(observations, len(frames))
     observations = only(observations, shots.longest)
     solution = _solve(frames, observations, lenses, footage, reporter)
+    solution.moving = moving_tracks(observations, solution.cameras, turns_only=solution.motion == "tripod")
+    log(f"{int(solution.moving.sum())} of {len(solution.moving)} tracks move by themselves")
     _fill_flashes(solution, shots)
     told = [*_tell_pieces(frames, solution, shots), *_tell_oddities(frames, shots)]
     for text in told:

@@ -45,8 +45,9 @@ def sparse_cloud(frames: FrameSource, solution: Solution) -> dict[str, np.ndarra
 
 
 def track_arrays(solution: Solution) -> dict[str, np.ndarray]:
-    """The arrays of tracks.npz."""
+    """The arrays of tracks.npz; moving: whether a track is of something that moves by itself."""
     observations = solution.observations
+    moving = solution.moving
     return {
         "frame": observations.frame.astype(np.int32),
         "track": observations.track.astype(np.int32),
@@ -54,4 +55,5 @@ def track_arrays(solution: Solution) -> dict[str, np.ndarray]:
         "error_px": solution.error_px.astype(np.float32),
         "kept": solution.kept,
         "points": solution.points.astype(np.float32),
+        "moving": np.zeros(len(solution.points), bool) if moving is None else moving,
     }

@@ -22,7 +22,7 @@ class Solution:
     what was tracked, where it lies, how far off it is and whether it took part. lens, motion: see Reconstruction.
     focal_log_std: typical standard deviation of log focal, 0 when the focal was given. warnings: sentences for the
     user. pair_types: {two-view type: number of frame pairs}. notes: {frame: why it has no camera}. interpolated: frames
-    whose cameras lie between those of others.
+    whose cameras lie between those of others. moving: (p,) bool, tracks of things that move; None where not asked.
     """
 
     cameras: Cameras
@@ -39,6 +39,7 @@ class Solution:
     pair_types: dict[str, int] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
     interpolated: frozenset[int] = frozenset()
+    moving: np.ndarray | None = None
 
     @classmethod
     def from_bundle(cls, result: BundleResult, observations: Observations, lens: str) -> Solution:
