@@ -16,6 +16,7 @@ from . import (
     points,
     presets,
     report,
+    shot,
     surfaces,
 )
 
@@ -30,6 +31,7 @@ classes = (
     *points.classes,
     *surfaces.classes,
     *orient.classes,
+    *shot.classes,
     *report.classes,
     *export.classes,
     *engine.classes,

@@ -105,6 +105,62 @@ def alpha_over_inputs(node: bpy.types.Node) -> tuple[bpy.types.NodeSocket, bpy.t
     return background or node.inputs[1], foreground or node.inputs[2]
 
 
+def alpha_over_factor(node: bpy.types.Node) -> bpy.types.NodeSocket:
+    """How much of the foreground an Alpha Over node takes: Factor from 5.0, Fac before."""
+    return node.inputs.get("Factor") or node.inputs["Fac"]
+
+
+def multiply_node(tree: bpy.types.NodeTree) -> tuple[Any, Any, Any, Any]:
+    """A compositor node that multiplies colours: its sockets factor, first, second, result. MixRGB is gone in 5.0."""
+    if hasattr(bpy.types, "CompositorNodeMixRGB"):
+        node = tree.nodes.new("CompositorNodeMixRGB")
+        node.blend_type = "MULTIPLY"
+        return (*node.inputs, node.outputs[0])
+    node = tree.nodes.new("ShaderNodeMix")
+    node.data_type, node.blend_type = "RGBA", "MULTIPLY"
+    first, second = (socket for socket in node.inputs if socket.type == "RGBA")
+    return node.inputs[0], first, second, next(socket for socket in node.outputs if socket.type == "RGBA")
+
+
+def math_node(tree: bpy.types.NodeTree, operation: str) -> bpy.types.Node:
+    """A compositor's Math node: the one of shaders from 5.0."""
+    own = hasattr(bpy.types, "CompositorNodeMath")
+    node = tree.nodes.new("CompositorNodeMath" if own else "ShaderNodeMath")
+    node.operation = operation
+    return node
+
+
+def fill_render_node(tree: bpy.types.NodeTree) -> bpy.types.Node:
+    """A Scale node that stretches a picture over the whole render: options before 5.0, menus since."""
+    node = tree.nodes.new("CompositorNodeScale")
+    if hasattr(node, "space"):
+        node.space, node.frame_method = "RENDER_SIZE", "STRETCH"
+    else:
+        node.inputs["Type"].default_value, node.inputs["Frame Type"].default_value = "Render Size", "Stretch"
+    return node
+
+
+def file_output_node(tree: bpy.types.NodeTree, folder: str, names: list[str]) -> tuple[Any, list[Any]]:
+    """A File Output node that writes 16-bit EXR files folder/NAME_####.exr, and its sockets, one per name.
+
+    Up to 4.5 it has slots and a base path; from 5.0 items, a directory and a file name.
+    """
+    node = tree.nodes.new("CompositorNodeOutputFile")
+    if hasattr(node, "file_slots"):
+        node.format.file_format, node.format.color_mode, node.format.color_depth = "OPEN_EXR", "RGBA", "16"
+        node.base_path = folder
+        node.file_slots.clear()
+        for name in names:
+            node.file_slots.new(f"{name}_")
+        return node, list(node.inputs)
+    node.format.media_type = "IMAGE"
+    node.format.file_format, node.format.color_mode, node.format.color_depth = "OPEN_EXR", "RGBA", "16"
+    node.directory, node.file_name = folder, ""
+    for name in names:
+        node.file_output_items.new("RGBA", f"{name}_")
+    return node, [socket for socket in node.inputs if socket.type != "CUSTOM"]
+
+
 def use_movie_output(scene: bpy.types.Scene) -> None:
     """Let this scene render to a movie file. From 5.0 the media type comes before the file format."""
     settings = scene.render.image_settings

@@ -8,6 +8,7 @@ from pathlib import Path
 import bpy
 
 from ..engine.errors import EngineError
+from ..engine.reconstruction import View
 from . import tags
 from .jobdata import JobData
 from .plate import scene_frames
@@ -42,7 +43,7 @@ def load_depth(data: JobData, folder: Path) -> DepthImages:
         if not files:
             raise EngineError("input", f"There are no images in {folder / kind}.", "Load the depth again.")
         if data.is_video:
-            images.append(_sequence(data, kind, files))
+            images.append(load_sequence(data, kind, files[0], data.solved_views))
         else:
             images += [_single(data, kind, file) for file in files]
     solved = len(data.solved_views)
@@ -52,11 +53,17 @@ def load_depth(data: JobData, folder: Path) -> DepthImages:
     return DepthImages(images, warnings)
 
 
-def _sequence(data: JobData, kind: str, files: list[Path]) -> bpy.types.Image:
-    """Blender counts a sequence by the last number in its files' names, which is the footage's own."""
-    numbers = {view.frame: frame for view, frame in zip(data.solved_views, scene_frames(data, data.solved_views))}
+def load_sequence(
+    data: JobData, role: str, first_file: Path, views: list[View], color_space: str | None = "Non-Color"
+) -> bpy.types.Image:
+    """The image sequence of that role, beginning with the file of the first of views, or what was loaded before.
+
+    Blender counts a sequence by the last number in its files' names, which is the footage's own. color_space: None
+    leaves it to the kind of file. For the custom properties see load_depth.
+    """
+    numbers = {view.frame: frame for view, frame in zip(views, scene_frames(data, views))}
     first = min(numbers, key=lambda number: numbers[number])
-    image = _image(data, kind, "", f"{data.name} {kind.title()}", files[0])
+    image = load_image(data, role, "", f"{data.name} {role.title()}", first_file, color_space)
     image.source = "SEQUENCE"
     image["frame_start"] = numbers[first]
     image["frame_duration"] = max(numbers) - first + 1
@@ -65,20 +72,24 @@ def _sequence(data: JobData, kind: str, files: list[Path]) -> bpy.types.Image:
 
 
 def _single(data: JobData, kind: str, file: Path) -> bpy.types.Image:
-    image = _image(data, kind, file.stem, f"{file.stem} {kind.title()}", file)
+    image = load_image(data, kind, file.stem, f"{file.stem} {kind.title()}", file)
     image.source = "FILE"
     return image
 
 
-def _image(data: JobData, kind: str, view: str, name: str, file: Path) -> bpy.types.Image:
-    image = tags.find(bpy.data.images, data.folder, kind, view)
+def load_image(
+    data: JobData, role: str, view: str, name: str, file: Path, color_space: str | None = "Non-Color"
+) -> bpy.types.Image:
+    """The image with that tag, of file; loaded if it is not there. color_space: None leaves it to the kind of file."""
+    image = tags.find(bpy.data.images, data.folder, role, view)
     if image is None:
         image = bpy.data.images.load(str(file))
         image.name = name
-        tags.set_tag(image, data.folder, kind, view)
+        tags.set_tag(image, data.folder, role, view)
     else:
         image.filepath = str(file)
         image.reload()
-    image.colorspace_settings.name = "Non-Color"
+    if color_space is not None:
+        image.colorspace_settings.name = color_space
     image.use_fake_user = True  # nothing uses it yet
     return image

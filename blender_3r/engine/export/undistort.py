@@ -128,8 +128,5 @@ def _file_of(frames: FrameSource, index: int) -> Path | None:
 
 
 def _facts(view: View, name: str) -> dict[str, object]:
-    """What a view's plate is, for undistorted.json."""
-    lens = asdict(view.intrinsics)
-    return {"file": view.file, "frame": view.frame, "name": name} | {
-        key: lens[key] for key in ("width", "height", "fx", "fy", "cx", "cy")
-    }
+    """What a view's plate is, for undistorted.json; k1, k2, p1, p2 are what was taken away."""
+    return {"file": view.file, "frame": view.frame, "name": name} | asdict(view.intrinsics)
