@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WINDOW = HERE / "blender-window.sh"
 SCENARIOS = """first_steps installing engine_care job troubles busy_artist disabled quits killed models methods
-  points surfaces report real_job""".split()
+  points surfaces report export real_job""".split()
 CANNOT = 77
 PICTURES = """first_steps/offline first_steps/no-engine installing/installing installing/install-failed
   engine_care/preferences-window
@@ -32,7 +32,8 @@ PICTURES = """first_steps/offline first_steps/no-engine installing/installing in
   models/licence-window models/models-downloading models/models-list models/models-tight
   troubles/cancelled troubles/missing-footage busy_artist/waiting busy_artist/other-file real_job/real-running
   real_job/real-done real_job/real-window real_job/camera-window
-  surfaces/surfaces-panel surfaces/surface-window surfaces/view-surface-window report/report-window""".split()
+  surfaces/surfaces-panel surfaces/surface-window surfaces/view-surface-window report/report-window
+  export/tracks-window""".split()
 
 
 def main() -> int:
