@@ -17,6 +17,7 @@ from .footage_facts import Footage, MovieFacts, describe, used_frames
 if TYPE_CHECKING:
     from ..properties import THREER_PG_settings
 
+_LONGEST_PATH = 1024  # bytes, in Blender
 
 _is_writing = False  # while the extension itself sets properties, their update callbacks must not answer
 
@@ -196,6 +197,9 @@ def _temporary(collection: bpy.types.bpy_prop_collection, path: str) -> Iterator
 
 
 def _unreadable(path: str) -> EngineError:
+    if len(os.fsencode(path)) >= _LONGEST_PATH:
+        message = f"The path of {Path(path).name} is longer than Blender can open."
+        return EngineError("input", message, "Move the footage to a folder with a shorter path.")
     return EngineError(
         "input", f"{Path(path).name} cannot be read.", "It may be damaged or of an unknown format: convert it."
     )
