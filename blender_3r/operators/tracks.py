@@ -17,7 +17,9 @@ class THREER_OT_add_tracks(bpy.types.Operator):
     bl_label = "Add Tracks to Clip"
     bl_options = {"REGISTER", "UNDO"}
 
-    count: bpy.props.IntProperty(name="Tracks", description="At most so many, longest first", default=200, min=1)
+    count: bpy.props.IntProperty(
+        name="Tracks", description="At most so many: the longest of every part of the picture", default=200, min=1
+    )
     empties: bpy.props.BoolProperty(
         name="Points", description="Also put an empty at the solved point of each track", default=True
     )

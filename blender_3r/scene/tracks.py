@@ -20,6 +20,7 @@ from .jobdata import JobData, read_job
 from .plate import is_movie
 
 PREFIX = "3R "  # of the tracks' names: what is called so is ours to change
+_CELLS = 8  # across and down, over which the chosen tracks are spread
 _SIZE = 0.01  # of an empty, as a share of the typical depth
 
 
@@ -53,10 +54,10 @@ class _Track:
 def add_tracks(
     scene: bpy.types.Scene, folder: str | os.PathLike[str], count: int = 200, empties: bool = True
 ) -> TracksResult:
-    """Write the longest of the tracks that took part in the solve into the job's clip, or update them.
+    """Write the longest of the tracks that took part in the solve, from all over the picture, into the job's clip.
 
-    Markers lie on the frames as filmed, distorted as they are; a frame in which a track was not seen, or was not used,
-    gets a disabled marker. Raises EngineError when the job has no tracks or the scene no clip of its footage.
+    What an earlier call wrote is updated. Markers lie on the frames as filmed, distorted as they are; where a track was
+    not seen, or was not used, a disabled marker ends it. Raises EngineError when the job has no tracks or the scene no clip of its footage.
     """
     data = read_job(folder, 0)
     if not data.is_video:
@@ -81,15 +82,14 @@ def scene_first(data: JobData, clip: bpy.types.MovieClip) -> int:
 
 
 def _choose(job: JobFolder, data: JobData, count: int) -> list[_Track]:
-    """The longest tracks, counted in observations that took part."""
+    """The longest tracks of every part of the picture, counted in observations that took part."""
     arrays = job.read_npz("tracks")
     if arrays is None or not len(arrays["frame"]):
         raise EngineError("input", "This reconstruction has no tracks.", "Only methods that follow points have some.")
     used = arrays["kept"].astype(bool) & (arrays["frame"] < len(data.reconstruction.views))
     frame, track, xy = arrays["frame"][used], arrays["track"][used], arrays["xy"][used].astype(np.float64)
-    length = np.bincount(track, minlength=len(arrays["points"]))
-    longest = [index for index in np.argsort(-length, kind="stable")[:count] if length[index] >= 2]
-    rank = np.full(len(length), -1)
+    longest = _longest(data, frame, track, xy)[:count]
+    rank = np.full(len(arrays["points"]), -1)
     rank[longest] = np.arange(len(longest))
     order = np.lexsort((frame, rank[track]))
     order = order[rank[track[order]] >= 0]
@@ -99,6 +99,22 @@ def _choose(job: JobFolder, data: JobData, count: int) -> list[_Track]:
         for rows in np.split(order, starts[1:])
         if len(rows)
     ]
+
+
+def _longest(data: JobData, frame: np.ndarray, track: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Ids of tracks with two observations or more: first the longest one of each cell of a grid over the picture,
+    where its track begins, then the second ones, and so on. So a few cover the picture as well as many.
+    """
+    ids, first, length = np.unique(track, return_index=True, return_counts=True)
+    lenses = [view.intrinsics for view in data.reconstruction.views]
+    size = np.array([(lens.width, lens.height) for lens in lenses], float)[frame[first]]
+    cell = np.clip((xy[first] / size * _CELLS).astype(int), 0, _CELLS - 1) @ (1, _CELLS)
+    order = np.lexsort((-length, cell))
+    starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
+    place = np.empty(len(ids), int)
+    place[order] = np.arange(len(ids)) - np.repeat(starts, np.diff(starts, append=len(ids)))
+    best = np.lexsort((-length, place))
+    return ids[best][length[best] >= 2]
 
 
 def _write_track(clip: bpy.types.MovieClip, track: _Track, data: JobData, first: int) -> bpy.types.MovieTrackingTrack:

@@ -127,6 +127,21 @@ def test_a_sequence_counts_from_its_first_file(tmp_path, empty_file):
     assert result.empties == []
 
 
+def test_few_tracks_are_spread_over_the_picture(job, empty_file):
+    """Four tracks to the left, long; one to the right, short: the right one is among the first two."""
+    frames = [(track, frame) for track in range(5) for frame in range(5 if track < 4 else 2)]
+    job.write_npz(
+        "tracks",
+        frame=np.int32([frame for _, frame in frames]),
+        track=np.int32([track for track, _ in frames]),
+        xy=np.float32([(20 + track if track < 4 else 600, 30 + frame) for track, frame in frames]),
+        error_px=np.full(len(frames), 0.3, np.float32),
+        kept=np.ones(len(frames), bool),
+        points=np.zeros((5, 3), np.float32),
+    )
+    assert [track.name for track in add_tracks(empty_file, job.path, count=2).tracks] == ["3R 00000", "3R 00004"]
+
+
 def test_what_has_no_tracks(job, tmp_path, empty_file):
     with pytest.raises(EngineError, match="no tracks"):
         add_tracks(empty_file, job.path)
