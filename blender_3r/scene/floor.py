@@ -101,9 +101,11 @@ def _choose_place(
     sample = [views[i] for i in np.unique(np.linspace(0, len(views) - 1, _VIEWS).astype(int))]
     score += 2.0 * np.mean([_is_in_view(view, places) for view in sample], axis=0)
     if points is not None and len(points):
-        score += _is_free(
-            points[:: max(1, len(points) // 4000)], places, along[good], up, height, lens.height / lens.fy
-        )
+        some = points[:: max(1, len(points) // 2000)]
+        above, sides = some @ up - height, _SHARE * lens.height / lens.fy * along[good]
+        standing = some[above > 0.15 * np.median(sides)]
+        score += _is_free(standing, some[np.abs(above) < 0.1 * np.median(sides)], places, sides)
+        score += np.mean([_is_not_hidden(standing, view, places) for view in sample], axis=0)
     best = int(np.argmax(score))
     return places[best], float(along[good][best])
 
@@ -116,24 +118,24 @@ def _is_in_view(view: View, places: np.ndarray) -> np.ndarray:
         return (np.abs(share - 0.5) < 0.42).all(axis=1)
 
 
-def _is_free(
-    points: np.ndarray, places: np.ndarray, distances: np.ndarray, up: np.ndarray, height: float, tangent: float
-) -> np.ndarray:
-    """(n,) 0 at best: less where something stands, and where no point says that there is floor."""
-    above = points @ up - height
-    gap = np.linalg.norm(points[None] - places[:, None], axis=2) / (_SHARE * tangent * distances)[:, None]
-    standing = np.count_nonzero((gap < 1.2) & (above > 0.1 * np.median(distances) * _SHARE), axis=1)
-    floor = np.count_nonzero((gap < 1.5) & (np.abs(above) < 0.02 * np.median(distances)), axis=1)
-    return -0.03 * np.minimum(standing, 40) - 0.5 * (floor == 0)
+def _is_free(standing: np.ndarray, lying: np.ndarray, places: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """(n,) 0 at best: less where something stands, and where no point of the floor lies. sides: of the object there."""
+
+    def count(points: np.ndarray, reach: float) -> np.ndarray:
+        apart = np.linalg.norm(points[None] - places[:, None], axis=2)
+        return np.count_nonzero(apart < reach * sides[:, None], axis=1)
+
+    return -0.05 * np.minimum(count(standing, 1.2), 40) - 0.5 * (count(lying, 1.5) == 0)
 
 
-def _is_not_hidden(points: np.ndarray, view: View, shares: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """(n,) 0 at best: less where points lie in front of the object that would stand there. shares: of its foot."""
-    local = (points - view.world_from_camera[:3, 3]) @ view.world_from_camera[:3, :3]
-    aspect = np.array([view.intrinsics.width / view.intrinsics.height, 1.0])
-    seen = view.intrinsics.project(local) / (view.intrinsics.width, view.intrinsics.height)
-    middles = shares - (0.0, 0.4 * _SHARE)
+def _is_not_hidden(points: np.ndarray, view: View, places: np.ndarray) -> np.ndarray:
+    """(n,) 0 at best: less where points lie in front of the object that would stand there."""
+    local, foot = (
+        (where - view.world_from_camera[:3, 3]) @ view.world_from_camera[:3, :3] for where in (points, places)
+    )
+    size = np.array([view.intrinsics.width, view.intrinsics.height])
+    middles = view.intrinsics.project(foot) - (0.0, 0.4 * _SHARE * size[1])
     with np.errstate(invalid="ignore"):
-        near = np.linalg.norm((seen[None] - middles[:, None]) * aspect, axis=2) < 0.8 * _SHARE
-    in_front = local[None, :, 2] < 0.9 * distances[:, None]
-    return -0.05 * np.minimum(np.count_nonzero(near & in_front, axis=1), 40)
+        apart = np.linalg.norm(view.intrinsics.project(local)[None] - middles[:, None], axis=2)
+        hides = (apart < 0.8 * _SHARE * size[1]) & (local[None, :, 2] < 0.9 * foot[:, None, 2])
+    return -0.05 * np.minimum(np.count_nonzero(hides, axis=1), 40)

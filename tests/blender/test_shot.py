@@ -64,7 +64,7 @@ def test_the_cube_stands_on_the_floor_in_view(job):
     bpy.context.view_layer.update()
     cube, floor = ours(job, "test object"), ours(job, "floor")
     foot = np.array([cube.matrix_world @ vertex.co for vertex in cube.data.vertices])
-    assert foot[:, 2].min() == pytest.approx(0, abs=0.01 * np.ptp(foot[:, 2]))
+    assert foot[:, 2].min() == pytest.approx(0, abs=0.01 * float(np.ptp(foot[:, 2])))
     assert abs(floor.matrix_world.translation.z) < 0.01 * np.ptp(foot[:, 2])
     from bpy_extras.object_utils import world_to_camera_view
 
