@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from walk import walk
 
 from blender_3r.engine.geometry.cameras import Cameras, Observations
 from blender_3r.engine.geometry.rotations import rotation_angle, rotation_from_vector
@@ -222,3 +223,26 @@ def test_spread_tracks_keeps_long_tracks_of_every_stretch():
     assert np.bincount(kept.track)[np.unique(kept.track)].mean() > 9
     assert np.ptp(kept.frame) > 60
     assert spread_tracks(observations, 72, 500).all()
+
+
+def test_all_of_the_lens_can_be_refined():
+    shot = walk(frames=20, k1=-0.12)
+    truth = shot.cameras.copy()
+    truth.distortion[:] = (-0.12, 0.04, 0.003, -0.002)
+    truth.center += (6.0, -4.0)
+    seen = shot.observations
+    xy = truth.project(seen.frame, shot.points[seen.track])
+    start = shot.cameras.copy()
+    start.distortion[:] = 0.0
+    start.focal *= 1.04
+    exact = Observations(seen.frame, seen.track, xy)
+    options = BundleOptions(distortion=4, center=True, max_iterations=60, tolerance=1e-9)
+    result = adjust(exact, start, shot.points, options)
+    assert result.rms_px < 1e-3
+    assert result.cameras.distortion[0] == pytest.approx(truth.distortion[0], abs=1e-4)
+    assert result.cameras.center[0] == pytest.approx(truth.center[0], abs=0.02)
+    assert np.ptp(result.cameras.center, axis=0) == pytest.approx(0)
+    held = adjust(exact, start, shot.points, BundleOptions(distortion=2))
+    assert (held.cameras.center == start.center).all()
+    assert (held.cameras.distortion[:, 2:] == 0).all()
+    assert held.rms_px > 10 * result.rms_px

@@ -192,6 +192,15 @@ def distort_jacobian(x: np.ndarray, distortion: np.ndarray) -> np.ndarray:
     ).reshape(-1, 2, 2)
 
 
+def distort_by_coefficients(x: np.ndarray) -> np.ndarray:
+    """(n, 2, 4) derivative of distort() with respect to k1 k2 p1 p2, which it is linear in."""
+    r2 = np.sum(x * x, axis=1, keepdims=True)
+    mixed = 2 * x[:, :1] * x[:, 1:]
+    u, v = r2 + 2 * x[:, :1] ** 2, r2 + 2 * x[:, 1:] ** 2
+    tangential = [np.concatenate([mixed, v], axis=1), np.concatenate([u, mixed], axis=1)]
+    return np.stack([x * r2, x * r2 * r2, *tangential], axis=2)
+
+
 def undistort(distorted: np.ndarray, distortion: np.ndarray) -> np.ndarray:
     """The inverse of distort() by Newton steps: (n, 2) to (n, 2)."""
     x = distorted.copy()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .cameras import Cameras, Observations, distort, distort_jacobian
+from .cameras import Cameras, Observations, distort, distort_by_coefficients, distort_jacobian
 from .rotations import rotation_from_vector
 from .schur import NormalEquations, PointGroups, inverse_roots
 
@@ -25,15 +25,16 @@ NEARNESS_MIN = 1e-6
 class BundleOptions:
     """What is refined and how.
 
-    lens: "shared" (one focal per lens group), "zoom" (one per frame) or "fixed". distortion: how many radial
-    coefficients (0, 1 or 2) per lens group. rotation_only: all cameras stay where they are and only turn.
-    loss: "squared", "soft_l1" or "cauchy", turning from square to less at scale_px. smoothness: with "zoom", weight
-    (px^2) on the squared second difference of log focal over the frames. tolerance: relative fall of the cost below
-    which it stops.
+    lens: "shared" (one focal per lens group), "zoom" (one per frame) or "fixed". distortion: how many of k1 k2 p1 p2
+    (0, 1, 2 or 4) per lens group. center: the principal point too, one per lens group. rotation_only: all cameras stay
+    where they are and only turn. loss: "squared", "soft_l1" or "cauchy", turning from square to less at scale_px.
+    smoothness: with "zoom", weight (px^2) on the squared second difference of log focal over the frames. tolerance:
+    relative fall of the cost below which it stops.
     """
 
     lens: str = "shared"
     distortion: int = 1
+    center: bool = False
     rotation_only: bool = False
     loss: str = "soft_l1"
     scale_px: float = 1.0
@@ -46,8 +47,8 @@ class BundleOptions:
             raise ValueError(f"unknown lens model: {self.lens}")
         if self.loss not in ("squared", "soft_l1", "cauchy"):
             raise ValueError(f"unknown loss: {self.loss}")
-        if self.distortion not in (0, 1, 2):
-            raise ValueError(f"{self.distortion} distortion coefficients asked for; 0, 1 or 2 can be refined")
+        if self.distortion not in (0, 1, 2, 4):
+            raise ValueError(f"{self.distortion} distortion coefficients asked for; 0, 1, 2 or 4 can be refined")
 
 
 @dataclass
@@ -60,6 +61,7 @@ class State:
     translation: np.ndarray
     log_focal: np.ndarray
     distortion: np.ndarray
+    center: np.ndarray
     direction: np.ndarray
     nearness: np.ndarray
 
@@ -95,7 +97,6 @@ class Problem:
         self.groups = PointGroups(observations.frame, observations.track, m)
         self.frame = self.groups.frame
         self.xy = observations.xy[self.groups.order]
-        self.center = cameras.center[self.frame]
         self.aspect = cameras.aspect
         self.used = np.unique(self.frame)
         lens = np.zeros(m, dtype=np.int64) if lens_of_frame is None else np.asarray(lens_of_frame)
@@ -112,6 +113,7 @@ class Problem:
             *cameras.camera_from_world(),
             log_focal,
             cameras.distortion.copy(),
+            cameras.center.copy(),
             sight / distance[:, None],
             1 / distance,
         )
@@ -127,7 +129,7 @@ class Problem:
             focal_column = end + focal_group
             columns.append(focal_column[:, None])
             end += int(focal_group.max()) + 1
-        for _ in range(self.options.distortion):
+        for _ in range(self.options.distortion + 2 * self.options.center):
             columns.append(end + lens[:, None])
             end += int(lens.max()) + 1
         return np.concatenate(columns, axis=1), focal_column
@@ -161,7 +163,9 @@ class Problem:
         local = self._local(state)
         front = local[:, 2] > 0
         ideal = local[:, :2] / np.where(front, local[:, 2], 1.0)[:, None]
-        residual = distort(ideal, state.distortion[self.frame]) * self._scale(state) + self.center - self.xy
+        residual = (
+            distort(ideal, state.distortion[self.frame]) * self._scale(state) + state.center[self.frame] - self.xy
+        )
         return robust_loss(np.where(front, np.sum(residual * residual, axis=1), LOST_PX**2), self.options)
 
     def prior(self, state: State) -> np.ndarray:
@@ -180,9 +184,10 @@ class Problem:
             pieces.append(image.by_local * state.nearness[self.groups.point, None, None])
         if self.options.lens != "fixed":
             pieces.append((image.offset * image.root)[..., None])
-        r2 = np.sum(image.ideal * image.ideal, axis=1, keepdims=True)
-        for power in range(1, self.options.distortion + 1):
-            pieces.append((image.ideal * self._scale(state) * image.root * r2**power)[..., None])
+        by_coefficient = distort_by_coefficients(image.ideal)[..., : self.options.distortion]
+        pieces.append(by_coefficient * (self._scale(state) * image.root)[..., None])
+        if self.options.center:
+            pieces.append(np.eye(2) * image.root[..., None])
         equations = NormalEquations(
             self.groups,
             self.columns,
@@ -225,7 +230,7 @@ class Problem:
         coefficients = state.distortion[self.frame]
         scale = self._scale(state)
         offset = distort(ideal, coefficients) * scale
-        residual = offset + self.center - self.xy
+        residual = offset + state.center[self.frame] - self.xy
         weight = robust_weight(np.sum(residual * residual, axis=1), self.options)
         root = np.sqrt(np.where(front, weight, 0.0))[:, None]
         lens = distort_jacobian(ideal, coefficients) * (scale * inverse_z[:, None] * root)[:, :, None]
@@ -245,6 +250,7 @@ class Problem:
         turn = rotation_from_vector(step[:, :3])
         rotation = turn @ state.rotation
         translation, log_focal, distortion = state.translation, state.log_focal, state.distortion.copy()
+        center = state.center
         column = 3
         if not self.options.rotation_only:
             translation = np.einsum("mij,mj->mi", turn, translation) + step[:, 3:6]
@@ -252,8 +258,12 @@ class Problem:
         if self.options.lens != "fixed":
             log_focal = log_focal + np.clip(step[:, column], -FOCAL_STEP, FOCAL_STEP)
             column += 1
-        distortion[:, : self.options.distortion] += step[:, column:]
-        after = replace(state, rotation=rotation, translation=translation, log_focal=log_focal, distortion=distortion)
+        end = column + self.options.distortion
+        distortion[:, : self.options.distortion] += step[:, column:end]
+        if self.options.center:
+            center = center + step[:, end : end + 2]
+        after = replace(state, rotation=rotation, translation=translation, log_focal=log_focal)
+        after.distortion, after.center = distortion, center
         return self._moved_points(after, points)
 
     def _moved_points(self, state: State, step: np.ndarray) -> State:
@@ -267,6 +277,7 @@ class Problem:
         if self.options.lens != "fixed":
             refined.focal = np.exp(state.log_focal)
         refined.distortion = state.distortion
+        refined.center = state.center
         moved = points.astype(np.float64).copy()
         nearness = np.maximum(state.nearness, NEARNESS_MIN * np.median(np.abs(state.nearness)))
         moved[self.groups.tracks] = self.origin + state.direction / nearness[:, None]
