@@ -329,6 +329,9 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
         description="Set resolution, frame rate and frame range of the scene, and its active camera",
         default=True,
     )
+    show_report: bpy.props.BoolProperty(
+        name="Show Report", description="When the job is done, tell how good the solve is, with a plot of the errors"
+    )
     moving: bpy.props.EnumProperty(
         name="Moving", description="Which points show at their own frame only", items=MOVING_ITEMS
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -16,6 +17,7 @@ from ..client.delivery import Delivered, Delivery, Home, Turn
 from ..client.job import Failure, Job
 from ..client.library import library
 from ..client.session import session
+from ..client.window import has_window, window_of
 from ..engine import __version__
 from ..engine.errors import EngineError
 from ..scene.growth import GROWING_POINTS, Growth
@@ -27,6 +29,7 @@ from .footage_facts import job_folder
 if TYPE_CHECKING:
     from ..properties import THREER_PG_settings
 
+REPORT_AFTER_S = 0.3
 POINTS = {"draft": 300_000, "normal": 1_000_000, "fine": 3_000_000}  # brought into the scene where 0 is set
 
 
@@ -49,6 +52,7 @@ def delivery_of(settings: THREER_PG_settings) -> Delivery:
     moving = settings.moving  # as it is now, not when the result comes
     options = ImportOptions(budget, match_scene=settings.match_scene, slideshow=settings.slideshow, moving=moving)
     growth = Growth(uuid.uuid4().hex, options)
+    shows_report = settings.show_report and has_window()
 
     def read(folder: Path, is_final: bool) -> JobData:
         return read_job(folder, budget if is_final else min(budget, GROWING_POINTS), moving)
@@ -58,9 +62,22 @@ def delivery_of(settings: THREER_PG_settings) -> Delivery:
             grown = yield from growth.build_in_slices(scene, data)
             return Delivered([], *grown)
         result = yield from build_job_in_slices(scene, data, options)
+        if shows_report:
+            show = functools.partial(_show_report, scene.name, result.root.name)
+            bpy.app.timers.register(show, first_interval=REPORT_AFTER_S)
         return Delivered([*result.warnings, *_shortage(result)])
 
     return Delivery(read, build)
+
+
+def _show_report(scene_name: str, root_name: str) -> None:
+    """Ask for the report of what was just brought in; called once its undo step is there."""
+    scene, root = bpy.data.scenes.get(scene_name), bpy.data.objects.get(root_name)
+    if scene is None or root is None:
+        return
+    with bpy.context.temp_override(window=window_of(scene), active_object=root):
+        if bpy.ops.threer.report.poll():
+            bpy.ops.threer.report()
 
 
 def _shortage(result: ImportResult) -> Iterator[str]:

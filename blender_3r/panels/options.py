@@ -69,6 +69,7 @@ class THREER_PT_result(_Options, bpy.types.Panel):
         if settings.points == 0:
             column.label(text="0: the quality decides")
         column.prop(settings, "match_scene")
+        column.prop(settings, "show_report")
         if settings.info_kind in ("photos", "rig"):
             column.prop(settings, "slideshow")
         elif settings.info_kind in ("movie", "sequence"):

@@ -57,7 +57,8 @@ def add_tracks(
     """Write the longest of the tracks that took part in the solve, from all over the picture, into the job's clip.
 
     What an earlier call wrote is updated. Markers lie on the frames as filmed, distorted as they are; where a track was
-    not seen, or was not used, a disabled marker ends it. Raises EngineError when the job has no tracks or the scene no clip of its footage.
+    not seen, or was not used, a disabled marker ends it. Raises EngineError when the job has no tracks or the file no
+    clip of its footage.
     """
     data = read_job(folder, 0)
     if not data.is_video:

@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WINDOW = HERE / "blender-window.sh"
 SCENARIOS = """first_steps installing engine_care job troubles busy_artist disabled quits killed models methods
-  points surfaces report export real_job""".split()
+  points surfaces report report_after_job export real_job""".split()
 CANNOT = 77
 PICTURES = """first_steps/offline first_steps/no-engine installing/installing installing/install-failed
   engine_care/preferences-window

@@ -41,6 +41,25 @@ def report(gui):
     yield from gui.shot("contact-sheet-window", whole=True)
 
 
+def report_after_job(gui):
+    """Show Report is on: the dialog comes by itself after the job."""
+    yield from gui.install()
+    gui.preferences.engine_python = str(PYTHON)
+    gui.preferences.job_folder = str(gui.out / "jobs")
+    settings = gui.settings
+    settings.path, settings.method, settings.quality = str(MOVIE), "classic", "draft"
+    settings.dense, settings.show_report = False, True
+    opened(gui, "options", "THREER_PT_result")
+    gui.area.tag_redraw()
+    yield from gui.pause(0.5)
+    yield from gui.shot("result-options")
+    yield from gui.click("threer.reconstruct")
+    yield from gui.wait(lambda: "courtyard Plot" in bpy.data.images, "the report", 200.0)
+    assert "courtyard Camera" in bpy.data.objects
+    yield from gui.pause(2.0)
+    yield from gui.shot("report-after-job", whole=True)
+
+
 def export(gui):
     """The demo shot: its tracks in the clip editor, and the file dialog of an export, which writes an FBX file."""
     yield from demo_job(gui)
