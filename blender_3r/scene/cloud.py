@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -14,6 +18,9 @@ from ..engine.reconstruction import Intrinsics, Reconstruction, View
 _CODES = np.arange(256) / 255
 _LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
 HALF_EDGE = np.float32(0.05)  # jump of the depth at which edge is 0.5
+_THREADS = 2
+_CHUNK = 1 << 16  # pixels worked on at once
+_KEPT_LENSES = 8
 SPARSE_FOOTPRINT_PX = 3.0  # a sparse point stands for the patch around it, and one pixel could not be seen
 
 
@@ -49,7 +56,7 @@ class Cloud:
         """Made of depth maps, so that every point belongs to a view."""
         return self.edge is not None
 
-    def _select(self, keep: slice | np.ndarray) -> Cloud:
+    def _select(self, keep: np.ndarray) -> Cloud:
         arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "names"}
         chosen = {name: None if values is None else values[keep] for name, values in arrays.items()}
         return Cloud(**chosen, names=self.names)
@@ -58,26 +65,32 @@ class Cloud:
 def read_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int, moving: bool | None = None) -> Cloud | None:
     """At most budget points of the job, or None when it has none (a tripod shot never has).
 
-    Dense views are thinned evenly to the budget, one view at a time: memory grows with the budget, not with the shot.
+    Dense views are thinned evenly to the budget. Memory grows with the budget, not with the shot: two views are read
+    at a time, each in a thread, since most of it is arithmetic for which NumPy lets the other thread run.
     moving: only what moves by itself (True), only what does not (False), or both. Sparse points stand still.
     Raises EngineError("input") when arrays are damaged.
     """
     if reconstruction.motion == "tripod" or budget <= 0:
         return None
-    sizes = _dense_sizes(job, reconstruction)
-    total = sum(sizes.values())
-    if total > budget or moving is not None:
-        sizes = {index: int(np.count_nonzero(_wanted(job, index, moving))) for index in sizes}
-        total = sum(sizes.values())
-    # Slightly below the budget: the pattern meets its share only on average.
-    share = 1.0 if total <= budget else 0.998 * budget / total
-    filling = _Filling(job, reconstruction, min(total, budget), share, moving)
-    for index, size in sizes.items():
-        if size:
-            filling.add(index)
-    if filling.count == 0:
-        return None if moving else read_sparse_cloud(job, reconstruction, budget)
-    return filling.cloud._select(slice(filling.count))
+    solved = set(reconstruction.solved)
+    indices = [index for index in job.view_indices() if index in solved]
+    maps = _Maps(job, moving)
+    with ThreadPoolExecutor(_THREADS, "3R points") as pool:
+        counts = list(pool.map(maps.count, indices))
+        total = sum(counts)
+        if total > budget:
+            # Slightly below the budget: the pattern meets its share only on average.
+            maps.pattern = _ThinningPattern(0.998 * budget / total)
+            counts = list(pool.map(maps.count, indices))
+        ends = np.minimum(np.cumsum(counts), budget).tolist()
+        if not ends or ends[-1] == 0:
+            return None if moving else read_sparse_cloud(job, reconstruction, budget)
+        filling = _Filling(job, reconstruction, maps, indices, ends[-1])
+        filled = list(pool.map(filling.add, indices, map(slice, [0, *ends], ends)))
+    if filled != ends:  # the engine replaced a view meanwhile
+        keep = np.concatenate([np.arange(*run) for run in zip([0, *ends], filled, strict=False)])
+        return filling.cloud._select(keep)
+    return filling.cloud
 
 
 def knows_moving(job: JobFolder, reconstruction: Reconstruction) -> bool:
@@ -89,15 +102,9 @@ def linear_colors(colors: np.ndarray, out: np.ndarray | None = None) -> np.ndarr
     """(n, 4) float32 scene linear with alpha 1, of (n, 3) uint8 sRGB; written to out if given."""
     out = np.empty((len(colors), 4), np.float32) if out is None else out
     for channel in range(3):
-        out[:, channel] = np.take(_LINEAR, colors[:, channel])
+        out[:, channel] = np.take(_LINEAR, colors[:, channel], mode="clip")
     out[:, 3] = 1.0
     return out
-
-
-def _dense_sizes(job: JobFolder, reconstruction: Reconstruction) -> dict[int, int]:
-    """Pixels of every solved view with dense arrays."""
-    solved = set(reconstruction.solved)
-    return {index: _read_dense(job, index)["depth"].size for index in job.view_indices() if index in solved}
 
 
 def _is_known(depth: np.ndarray) -> np.ndarray:
@@ -117,16 +124,9 @@ def _read_dense(job: JobFolder, index: int) -> dict[str, np.ndarray]:
         raise EngineError(
             "input", f"The arrays of view {index} in {job.path} do not fit together.", "Reconstruct again."
         )
+    for name in ("depth", "confidence"):
+        arrays[name] = np.asarray(arrays[name], np.float32)
     return arrays
-
-
-def _wanted(job: JobFolder, index: int, moving: bool | None) -> np.ndarray:
-    """(h, w) bool: pixels of a view with depth that move, that do not, or both; see read_cloud."""
-    known = _is_known(_read_dense(job, index)["depth"])
-    mask = None if moving is None else _read_extra(job, index, "moving", known.shape)
-    if mask is None:
-        return np.zeros_like(known) if moving else known
-    return known & (np.asarray(mask, bool) == moving)
 
 
 def _read_extra(job: JobFolder, index: int, name: str, shape: tuple[int, int]) -> np.ndarray | None:
@@ -136,13 +136,6 @@ def _read_extra(job: JobFolder, index: int, name: str, shape: tuple[int, int]) -
             "input", f"The arrays of view {index} in {job.path} do not fit together.", "Reconstruct again."
         )
     return values
-
-
-def _pick(values: np.ndarray, pixels: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """out, filled with a map's values at those places in it."""
-    return np.take(
-        np.asarray(values, np.float32), pixels, out=out, mode="clip"
-    )  # other modes take a detour over a copy
 
 
 class _ThinningPattern:
@@ -165,85 +158,144 @@ class _ThinningPattern:
         return mask
 
 
+class _Maps:
+    """Which pixels of the views' maps become points. pattern: which of them stay when they are too many."""
+
+    def __init__(self, job: JobFolder, moving: bool | None) -> None:
+        self.job, self.moving = job, moving
+        self.pattern = _ThinningPattern(1.0)
+
+    def count(self, index: int) -> int:
+        """How many points a view gives."""
+        depth = _read_dense(self.job, index)["depth"]
+        return int(np.count_nonzero(self.wanted(index, _is_known(depth))))
+
+    def wanted(self, index: int, known: np.ndarray) -> np.ndarray:
+        """(h, w) bool of a view's map, of which known (h, w) has depth."""
+        mask = None if self.moving is None else _read_extra(self.job, index, "moving", known.shape)
+        if mask is None:
+            wanted = np.zeros_like(known) if self.moving else known
+        else:
+            wanted = known & (np.asarray(mask, bool) == self.moving)
+        return wanted & self.pattern.of(known.shape)
+
+
 class _Rays:
-    """Rays (n, 3) float32 with z = 1 of a view's pixels; those of the last lens are kept, most shots have one."""
+    """Where the pixels of views look: x and y (2, n) float32 at z = 1.
 
-    def __init__(self) -> None:
-        self._lens: Intrinsics | None = None
-        self._rays: np.ndarray | None = None
+    For a lens that several views share they are computed once, and kept for the last few such lenses.
+    """
 
-    def of(self, view: View, shape: tuple[int, int], pixels: np.ndarray) -> np.ndarray:
-        """pixels (n,): places in the flattened map of that shape (h, w)."""
+    def __init__(self, views: Iterable[View]) -> None:
+        self._uses = Counter(view.intrinsics for view in views)
+        self._lock = threading.Lock()
+        self._kept: dict[Intrinsics, np.ndarray] = {}
+
+    def of(self, view: View, shape: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
+        """A function of places (n,) in the flattened map of that shape (h, w)."""
         lens = view.intrinsics.scaled_to(shape[1], shape[0])
-        if lens != self._lens:  # met for the first time: perhaps never again, so not for the whole map yet
-            self._lens, self._rays = lens, None
-            return _rays(lens, pixels)
-        if self._rays is None:
-            self._rays = _rays(lens, np.arange(shape[0] * shape[1]))
-        return self._rays if len(pixels) == len(self._rays) else np.take(self._rays, pixels, axis=0)
+        if self._uses[view.intrinsics] < 2:
+            return lambda pixels: _rays(lens, pixels)
+        with self._lock:  # the other thread would compute the same
+            rays = self._kept.get(lens)
+            if rays is None:
+                rays = self._kept[lens] = _all_rays(lens)
+            if len(self._kept) > _KEPT_LENSES:
+                del self._kept[next(iter(self._kept))]
+        return lambda pixels: np.take(rays, pixels, axis=1, mode="clip")
+
+
+def _all_rays(lens: Intrinsics) -> np.ndarray:
+    """(2, h * w) float32."""
+    count = lens.width * lens.height
+    rays = np.empty((2, count), np.float32)
+    for start in range(0, count, _CHUNK):
+        stop = min(start + _CHUNK, count)
+        rays[:, start:stop] = _rays(lens, np.arange(start, stop))
+    return rays
 
 
 def _rays(lens: Intrinsics, pixels: np.ndarray) -> np.ndarray:
     rows, columns = np.divmod(pixels, lens.width)
-    return lens.rays(np.stack([columns + 0.5, rows + 0.5], axis=-1)).astype(np.float32)
+    rays = lens.rays(np.stack([columns + 0.5, rows + 0.5], axis=-1))
+    return rays[:, :2].T.astype(np.float32)
 
 
 class _Filling:
-    """A cloud that is being filled view by view. count: how many points it holds."""
+    """A cloud of count points that is being filled view by view, by several threads."""
 
     def __init__(
-        self, job: JobFolder, reconstruction: Reconstruction, capacity: int, share: float, moving: bool | None
+        self, job: JobFolder, reconstruction: Reconstruction, maps: _Maps, indices: list[int], count: int
     ) -> None:
-        self.job, self.reconstruction, self.moving = job, reconstruction, moving
-        self.count = 0
-        self._pattern = _ThinningPattern(share)
-        self._rays = _Rays()
-        indices = list(job.view_indices())
+        self.job, self.views, self.maps = job, reconstruction.views, maps
+        self._rays = _Rays(self.views[index] for index in indices)
         judged, with_sky = (any(job.has_extra(i, name) for i in indices) for name in ("support", "sky"))
         self.cloud = Cloud(
-            np.empty((capacity, 3), np.float32),
-            np.empty((capacity, 4), np.float32),
-            np.empty(capacity, np.float32),
-            np.empty(capacity, np.int32),
-            np.empty(capacity, np.float32),
-            np.empty(capacity, np.float32),
-            np.empty(capacity, np.float32),
-            np.zeros(capacity, np.int8) if judged else None,
-            np.zeros(capacity, bool) if with_sky else None,
+            np.empty((count, 3), np.float32),
+            np.empty((count, 4), np.float32),
+            np.empty(count, np.float32),
+            np.empty(count, np.int32),
+            np.empty(count, np.float32),
+            np.empty(count, np.float32),
+            np.empty(count, np.float32),
+            np.zeros(count, np.int8) if judged else None,
+            np.zeros(count, bool) if with_sky else None,
             tuple(view.file for view in reconstruction.views),
         )
 
-    def add(self, index: int) -> None:
-        """The points of one view."""
-        cloud, view = self.cloud, self.reconstruction.views[index]
+    def add(self, index: int, part: slice) -> int:
+        """The points of one view, as far as they fit into that part; returns where they end."""
+        cloud, view = self.cloud, self.views[index]
         arrays = _read_dense(self.job, index)
         depth = arrays["depth"]
-        known = _is_known(depth)
-        wanted = known if self.moving is None else _wanted(self.job, index, self.moving)
-        pixels = np.flatnonzero(wanted & self._pattern.of(depth.shape))[: len(cloud) - self.count]
-        part = slice(self.count, self.count + len(pixels))
-        self.count += len(pixels)
-
-        z = _pick(depth, pixels, cloud.depth[part])
-        local = self._rays.of(view, depth.shape, pixels) * z[:, None]
-        pose = view.world_from_camera.astype(np.float32)
-        np.matmul(local, pose[:3, :3].T, out=cloud.points[part])
-        cloud.points[part] += pose[:3, 3]
-        linear_colors(np.take(arrays["color"].reshape(-1, 3), pixels, axis=0), out=cloud.colors[part])
-        confidence = _pick(arrays["confidence"], pixels, cloud.confidence[part])
-        np.nan_to_num(confidence, copy=False)
-        cloud.views[part] = index
-        focal = view.intrinsics.fx * depth.shape[1] / view.intrinsics.width
-        np.multiply(z, np.float32(1 / (focal * np.sqrt(self._pattern.share))), out=cloud.footprint[part])
-        strength = np.take(floating_strength(depth, known), pixels)
-        np.divide(strength, strength + HALF_EDGE, out=cloud.edge[part])
-        self._add_extras(index, part, pixels, depth.shape)
-
-    def _add_extras(self, index: int, part: slice, pixels: np.ndarray, shape: tuple[int, int]) -> None:
-        for name, target, most in (("support", self.cloud.seen_by, 127), ("sky", self.cloud.sky, 1)):
+        shape, known = depth.shape, _is_known(depth)
+        maps = [  # attribute, values of the view's pixels
+            (cloud.depth, depth),
+            (cloud.confidence, arrays["confidence"]),
+            (cloud.edge, floating_strength(depth, known)),
+        ]
+        for name, target, most in (("support", cloud.seen_by, 127), ("sky", cloud.sky, 1)):
             values = _read_extra(self.job, index, name, shape) if target is not None else None
             if values is not None:
-                target[part] = np.minimum(values.reshape(-1)[pixels], most)
+                maps.append((target, np.minimum(values, most).astype(target.dtype)))
+        colors, rays = np.asarray(arrays["color"]).reshape(-1, 3), self._rays.of(view, shape)
+        end = part.start
+        for pixels, place in _chunks(self.maps.wanted(index, known), part):
+            for target, values in maps:
+                # Other modes take a detour over a copy.
+                np.take(values.reshape(-1), pixels, out=target[place], mode="clip")
+            _place(rays(pixels), cloud.depth[place], view.world_from_camera, out=cloud.points[place])
+            linear_colors(np.take(colors, pixels, axis=0), out=cloud.colors[place])
+            certain, edge = cloud.confidence[place], cloud.edge[place]
+            np.fmin(np.fmax(certain, 0.0, out=certain), 1.0, out=certain)  # not a number: 0
+            np.divide(edge, edge + HALF_EDGE, out=edge)
+            end = place.stop
+        cloud.views[part] = index
+        pixel = shape[1] * view.intrinsics.fx / view.intrinsics.width * np.sqrt(self.maps.pattern.share)
+        np.multiply(cloud.depth[part], np.float32(1 / pixel), out=cloud.footprint[part])
+        return end
+
+
+def _chunks(wanted: np.ndarray, part: slice) -> Iterator[tuple[np.ndarray, slice]]:
+    """Places of wanted pixels in a flattened map and of their points in the cloud, some at a time, until part is full.
+
+    A chunk's arrays stay in the processor's cache, and in memory that the process has already.
+    """
+    flat, begin = wanted.reshape(-1), part.start
+    for start in range(0, flat.size, _CHUNK):
+        pixels = np.flatnonzero(flat[start : start + _CHUNK])[: part.stop - begin]
+        pixels += start
+        if len(pixels):
+            yield pixels, slice(begin, begin + len(pixels))
+            begin += len(pixels)
+
+
+def _place(rays: np.ndarray, depth: np.ndarray, world_from_camera: np.ndarray, out: np.ndarray) -> None:
+    """World positions (n, 3), of rays (2, n) as of _Rays and depth (n,)."""
+    local = np.empty((4, len(depth)), np.float32)
+    np.multiply(rays, depth, out=local[:2])
+    local[2], local[3] = depth, 1.0
+    np.matmul(local.T, world_from_camera[:3].T.astype(np.float32), out=out)
 
 
 def read_sparse_cloud(job: JobFolder, reconstruction: Reconstruction, budget: int) -> Cloud | None:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+_BAND = 1 << 16  # pixels of a band
+_REACH = 3  # rows away that the strength of a pixel depends on: two of the bends, one more within a bend
+
 
 def depth_normal_edges(
     points: np.ndarray, usable: np.ndarray, ratio: float = 0.03, angle_deg: float = 5.0
@@ -37,21 +40,33 @@ def floating_strength(depth: np.ndarray, usable: np.ndarray) -> np.ndarray:
     The smaller of two measures of inverse depth, which runs linearly over a plane: how much it changes within 3 x 3,
     and the largest bend (second difference) within 5 x 5. Pixels that are not usable take no part and get 0.
     """
-    inverse = np.divide(1.0, depth, out=np.zeros(depth.shape, np.float32), where=usable)
-    jump = _spread(inverse, np.maximum)
-    jump -= _spread(np.where(usable, inverse, np.float32(np.inf)), np.minimum)
+    strength, rows = np.empty(depth.shape, np.float32), depth.shape[-2]
+    step = max(1, _BAND // depth.shape[-1])
+    for start in range(0, rows, step):  # a band stays in the processor's cache
+        stop, above = min(start + step, rows), min(start, _REACH)
+        band = slice(start - above, stop + _REACH)
+        found = _floating_strength(depth[..., band, :], usable[..., band, :])
+        strength[..., start:stop, :] = found[..., above : above + stop - start, :]
+    return strength
+
+
+def _floating_strength(depth: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    inverse = np.full(depth.shape, np.nan, np.float32)  # what is not a number takes no part in fmax and fmin
+    np.divide(1.0, depth, out=inverse, where=usable)
+    jump = _spread(inverse, np.fmax)
+    jump -= _spread(inverse, np.fmin)
     bend = np.zeros(depth.shape, np.float32)
     for axis in (-2, -1):
-        values, known, found = (np.moveaxis(array, axis, -1) for array in (inverse, usable, bend))
-        second = np.abs(values[..., :-2] + values[..., 2:] - 2 * values[..., 1:-1])
-        second[~(known[..., :-2] & known[..., 1:-1] & known[..., 2:])] = 0.0
-        np.maximum(found[..., 1:-1], second, out=found[..., 1:-1])
+        values, found = (np.moveaxis(array, axis, -1) for array in (inverse, bend))
+        second = values[..., :-2] + values[..., 2:]
+        second -= 2 * values[..., 1:-1]
+        np.fmax(found[..., 1:-1], np.abs(second, out=second), out=found[..., 1:-1])
     bend = _spread(_spread(bend, np.maximum), np.maximum)
     return np.multiply(np.minimum(jump, bend), depth, out=np.zeros(depth.shape, np.float32), where=usable)
 
 
 def _spread(maps: np.ndarray, pick: np.ufunc) -> np.ndarray:
-    """np.maximum or np.minimum of every pixel's 3 x 3 neighbours."""
+    """np.maximum, np.minimum, np.fmax or np.fmin of every pixel's 3 x 3 neighbours."""
     for axis in (-2, -1):
         before, result = np.moveaxis(maps, axis, -1), maps.copy()
         after = np.moveaxis(result, axis, -1)
