@@ -23,6 +23,7 @@ class THREER_PT_shot(bpy.types.Panel):
         column = self.layout.column()
         column.operator_context = "INVOKE_DEFAULT"
         column.operator("threer.setup_shot", text="Set Up Shot...", icon="SCENE")
+        column.operator("threer.render_shot", text="Render Shot...", icon="RENDER_ANIMATION")
 
 
 classes = (THREER_PT_shot,)
