@@ -160,11 +160,11 @@ def test_a_damaged_job_writes_nowhere_else(tmp_path, name):
 
 @pytest.mark.parametrize("format_", FOLDERS)
 def test_a_folder_is_written_again_and_others_files_stay(tmp_path, format_):
-    job = make_job(tmp_path / "job", views=3)
+    job = make_job(tmp_path / "job", views=3, footage=True)
     out = export_job(job.path, format_, tmp_path / "out")
     first = files_in(out)
     (out / "notes.txt").write_text("mine")
-    smaller = make_job(tmp_path / "smaller", views=2)
+    smaller = make_job(tmp_path / "smaller", views=2, footage=True)
     export_job(smaller.path, format_, out)
     second = files_in(out)
     assert "notes.txt" in second
@@ -175,7 +175,7 @@ def test_a_folder_is_written_again_and_others_files_stay(tmp_path, format_):
 
 @pytest.mark.parametrize("format_", FOLDERS)
 def test_others_files_are_not_overwritten(tmp_path, format_):
-    job = make_job(tmp_path / "job")
+    job = make_job(tmp_path / "job", footage=True)
     written = files_in(export_job(job.path, format_, tmp_path / "probe"))
     for name in written:
         out = tmp_path / "out" / name.replace("/", "-")
@@ -189,7 +189,7 @@ def test_others_files_are_not_overwritten(tmp_path, format_):
 
 
 def test_formats_share_a_folder(tmp_path):
-    job = make_job(tmp_path / "job")
+    job = make_job(tmp_path / "job", footage=True)
     out = tmp_path / "out"
     for format_ in FOLDERS * 2:
         export_job(job.path, format_, out)
@@ -198,7 +198,7 @@ def test_formats_share_a_folder(tmp_path):
         assert name in found
     listed = json.loads((out / "export.json").read_text())["exports"]
     assert set(listed) == set(FOLDERS)
-    export_job(make_job(tmp_path / "smaller", views=2).path, "depth", out)
+    export_job(make_job(tmp_path / "smaller", views=2, footage=True).path, "depth", out)
     assert not (out / "depth" / "02.exr").exists()
     assert (out / "confidence" / "02.png").exists()  # depth-png wrote it too
 
@@ -238,7 +238,7 @@ def test_a_manifest_of_others_is_refused(tmp_path, manifest):
 @pytest.mark.parametrize("format_", FORMATS)
 def test_every_format_from_the_command_line(tmp_path, format_):
     """In a process of its own, where nothing else has been imported before."""
-    job = make_job(tmp_path / "job")
+    job = make_job(tmp_path / "job", footage=True)
     options = ["--mesh", "--points", "300"] if format_ == "glb" else []
     command = [sys.executable, str(ROOT / "blender_3r" / "engine"), "export", str(job.path), "--format", format_]
     done = subprocess.run(

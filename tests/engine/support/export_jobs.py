@@ -6,10 +6,12 @@ import math
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.reconstruction import Intrinsics, Reconstruction, View
+from blender_3r.engine.source import Source
 
 ROWS, COLUMNS = 24, 32
 NEAR, FAR = 2.0, 6.0  # depth left and right of the middle
@@ -46,9 +48,13 @@ def make_job(
     unsolved: tuple[int, ...] = (),
     dense: bool = True,
     sparse: bool = True,
+    footage: bool = False,
     **result: object,
 ) -> JobFolder:
-    """result: fields of Reconstruction. Photos 00.jpg, 01.jpg ..., or frames of a movie for kind="video"."""
+    """Photos 00.jpg, 01.jpg ..., or frames of a movie for kind="video".
+
+    footage: the photos are there, too. result: fields of Reconstruction.
+    """
     job = JobFolder.create(folder)
     lens = Intrinsics(64, 48, 50.0, 52.0, 33.0, 23.0, k1=-0.02)
     movie = result.get("kind") == "video"
@@ -63,6 +69,9 @@ def make_job(
         for index in range(views)
     ]
     job.write_cameras(Reconstruction(entries, **result))
+    if footage:
+        paths = write_images(job.path.with_name(f"{job.path.name} photos"), [view.file for view in entries], lens)
+        job.write_json("request", {"source": Source("photos", tuple(map(str, paths))).to_json()})
     if dense:
         for index in range(views):
             job.write_view(index, maps(index))
@@ -77,6 +86,16 @@ def make_job(
             }
         )
     return job
+
+
+def write_images(folder: Path, names: list[str], lens: Intrinsics) -> list[Path]:
+    """Noise of the lens's size."""
+    folder.mkdir()
+    rng = np.random.default_rng(4)
+    for name in names:
+        image = rng.integers(0, 255, (lens.height, lens.width, 3)).astype(np.uint8)
+        (folder / name).write_bytes(cv2.imencode(Path(name).suffix, image)[1].tobytes())
+    return [folder / name for name in names]
 
 
 def files_in(folder: Path) -> list[str]:
