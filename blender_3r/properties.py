@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from .operators import footage
-from .operators.import_job import MOVING_ITEMS
+from .operators.import_job import KIND_ITEMS, MOVING_ITEMS
 
 
 def _picked(self: THREER_PG_settings, context: bpy.types.Context) -> None:
@@ -334,6 +334,11 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
     )
     moving: bpy.props.EnumProperty(
         name="Moving", description="Which points show at their own frame only", items=MOVING_ITEMS
+    )
+    points_as: bpy.props.EnumProperty(
+        name="Points As",
+        description="What points that are not in the scene yet become; those that are stay what they are",
+        items=KIND_ITEMS,
     )
     slideshow: bpy.props.BoolProperty(
         name="Slideshow Camera",

@@ -5,6 +5,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..engine.errors import EngineError
 from ..scene.job import ImportOptions, import_job
+from ..scene.point_kind import can_be_cloud
 from ..scene.points import show_colors
 
 MOVING_ITEMS = (
@@ -16,6 +17,10 @@ MOVING_ITEMS = (
         "frames together",
     ),
     ("none", "Ignore", "All points always show"),
+)
+KIND_ITEMS = (
+    ("MESH", "Mesh", "Vertices, which every Blender and most other programs can open"),
+    ("CLOUD", "Point Cloud", "A point cloud, which has edit and sculpt tools of its own"),
 )
 
 
@@ -45,6 +50,12 @@ class THREER_OT_import_job(bpy.types.Operator):
         description="Of movies and sequences: which points show at their own frame only",
         items=MOVING_ITEMS,
     )
+    points_as: EnumProperty(
+        name="Points As",
+        description="What points that are not in the scene yet become; those that are stay what they are",
+        items=KIND_ITEMS,
+        options=set() if can_be_cloud() else {"HIDDEN"},
+    )
     slideshow: BoolProperty(
         name="Slideshow Camera",
         description="Of photos: also one camera that stands where another photo was taken at each frame, and shows it",
@@ -73,7 +84,12 @@ class THREER_OT_import_job(bpy.types.Operator):
             self.report({"ERROR"}, "No job folder is chosen. Choose the folder that holds cameras.json.")
             return {"CANCELLED"}
         options = ImportOptions(
-            self.point_budget, self.plate, self.match_scene, slideshow=self.slideshow, moving=self.moving
+            self.point_budget,
+            self.plate,
+            self.match_scene,
+            slideshow=self.slideshow,
+            moving=self.moving,
+            as_cloud=self.points_as == "CLOUD",
         )
         try:
             result = import_job(context.scene, bpy.path.abspath(self.directory), options)

@@ -50,7 +50,13 @@ def delivery_of(settings: THREER_PG_settings) -> Delivery:
     """How the result is to come into the scene, with the settings of this moment."""
     budget = settings.points or POINTS[settings.quality]
     moving = settings.moving  # as it is now, not when the result comes
-    options = ImportOptions(budget, match_scene=settings.match_scene, slideshow=settings.slideshow, moving=moving)
+    options = ImportOptions(
+        budget,
+        match_scene=settings.match_scene,
+        slideshow=settings.slideshow,
+        moving=moving,
+        as_cloud=settings.points_as == "CLOUD",
+    )
     growth = Growth(uuid.uuid4().hex, options)
     shows_report = settings.show_report and has_window()
 

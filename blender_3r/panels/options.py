@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bpy
 
+from ..scene.point_kind import can_be_cloud
+
 
 class _Options:
     bl_space_type = "VIEW_3D"
@@ -68,6 +70,8 @@ class THREER_PT_result(_Options, bpy.types.Panel):
         column.prop(settings, "points", text="Point Budget")
         if settings.points == 0:
             column.label(text="0: the quality decides")
+        if can_be_cloud():
+            column.prop(settings, "points_as")
         column.prop(settings, "match_scene")
         column.prop(settings, "show_report")
         if settings.info_kind in ("photos", "rig"):

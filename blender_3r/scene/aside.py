@@ -18,6 +18,7 @@ from .cameras import write_photo_camera
 from .dynamic import moving_group, write_moving_in_slices
 from .jobdata import JobData
 from .plate import attach_photo, open_clip, photo_paths
+from .point_kind import new_points
 from .point_materials import points_material
 from .point_nodes import points_group
 from .points import Points, write_points_in_slices
@@ -34,11 +35,13 @@ class Vanished(Exception):
 class Aside:
     """Datablocks made aside. As a context: those that nobody took are removed at the end.
 
+    as_cloud: points that are not there yet become point clouds, where Blender can; others stay what they are.
     points, moving: as they are to be. clip: of the footage, None where there is one. cameras: by view, of photos
     that have none yet. paths: of the solved photos, None where the file is not there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, as_cloud: bool = False) -> None:
+        self._as_cloud = as_cloud
         self.points: Points | None = None
         self.moving: Points | None = None
         self.clip: bpy.types.MovieClip | None = None
@@ -86,7 +89,7 @@ class Aside:
 
     def _new_points(self, shown: bpy.types.Object | None, name: str) -> Points:
         """A copy of what is shown, so that the user's materials and properties stay."""
-        block = self._add(shown.data.copy() if shown else bpy.data.meshes.new(name))
+        block = self._add(shown.data.copy() if shown else new_points(name, self._as_cloud))
         tags.clear(block)
         return block
 

@@ -45,7 +45,8 @@ class ImportOptions:
     """point_budget: at most so many points, 0 for none. plate: footage behind the cameras. match_scene: the scene
     takes size, frame rate, frame range and plain colours of the footage, and its camera. is_partial: the job still
     runs, so nothing is removed because it is missing. slideshow: of photos, also one camera that is at another
-    one at each frame. moving: what shows at its own frame only, see read_job."""
+    one at each frame. moving: what shows at its own frame only, see read_job. as_cloud: points that are not there yet
+    become a PointCloud datablock instead of a mesh, where Blender can."""
 
     point_budget: int = 1_000_000
     plate: bool = True
@@ -53,6 +54,7 @@ class ImportOptions:
     is_partial: bool = False
     slideshow: bool = False
     moving: str = "known"
+    as_cloud: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def build_job_in_slices(
     while True:
         _refuse_while_edited(tags.objects_of(scene, data.folder))
         try:
-            with Aside() as aside:
+            with Aside(options.as_cloud) as aside:
                 yield from aside.make(scene, data, options.plate)
                 with tags.nothing_left_on_error():
                     there = tags.objects_of(scene, data.folder)
