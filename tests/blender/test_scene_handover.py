@@ -167,6 +167,12 @@ def test_photos_are_one_camera_each(tmp_path, empty_file):
         np.testing.assert_allclose(found[f"{view[0]}_Camera"].matrix_world.translation, place, atol=1e-5)
 
 
+def test_an_exporter_that_is_not_there(job, tmp_path, monkeypatch):
+    monkeypatch.setitem(FORMATS, "usd", dataclasses.replace(FORMATS["usd"], operator="wm.no_such_exporter"))
+    with pytest.raises(EngineError, match="no USD exporter"):
+        export_scene(bpy.context.scene, job, "usd", tmp_path / "a.usdc")
+
+
 def test_what_cannot_be_exported(job, tmp_path, empty_file):
     scene = bpy.context.scene
     with pytest.raises(EngineError, match="No camera"):
