@@ -27,6 +27,7 @@ from ..solve.video import GUESSED_FOCAL
 from .base import CamerasSolved, Context, Event, MethodInfo, Progress, ViewReady, run_reporting
 from .footage import Footage, Reporter, solve_footage
 from .lenses import read_intrinsics
+from .results import read_cameras, read_tracks
 from .sparse_cloud import sparse_cloud, track_arrays
 
 INFO = MethodInfo(
@@ -36,6 +37,7 @@ INFO = MethodInfo(
     commercial_use=True,
 )
 
+DISTORTIONS = {"auto": None, "none": 0, "k1": 1, "k1k2": 2, "full": 4}  # to how many coefficients
 FOCAL_CHECKS = ("focal firmness", "focal stability", "lens")
 
 
@@ -73,6 +75,10 @@ class Settings:
     threads: int | None = None
     mask: str | None = None
     mask_invert: bool = False
+    poses: str | None = None
+    tracks: str | None = None
+    distortion: str = "auto"
+    free_center: bool = False
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Settings:
@@ -147,10 +153,7 @@ def _solve(
     if len(frames) == 2:
         return _solve_pair(frames, lenses, settings, masks, reporter)
     if frames.kind == "video":
-        quality = QUALITIES[settings.quality]
-        return solve_footage(
-            frames, lenses, Footage(quality.track_side, quality.tracks, settings.lens, masks), reporter
-        )
+        return solve_footage(frames, lenses, _footage(frames, settings, masks), reporter)
     graph = _match_photos(frames, settings, masks, reporter)
     photo_settings = PhotoSettings(
         context.threads,
@@ -159,6 +162,20 @@ def _solve(
         context.log,
     )
     return solve_photos(graph, lenses, photo_settings)
+
+
+def _footage(frames: FrameSource, settings: Settings, masks: Masks | None) -> Footage:
+    quality = QUALITIES[settings.quality]
+    return Footage(
+        quality.track_side,
+        quality.tracks,
+        settings.lens,
+        DISTORTIONS[settings.distortion],
+        settings.free_center,
+        masks,
+        read_cameras(Path(settings.poses), frames) if settings.poses else None,
+        read_tracks(Path(settings.tracks), frames) if settings.tracks else None,
+    )
 
 
 def _match_photos(frames: FrameSource, settings: Settings, masks: Masks | None, reporter: Reporter) -> Any:

@@ -14,14 +14,14 @@ from ..media.frames import FrameSource
 from ..media.interlace import WARNING as INTERLACED
 from ..media.interlace import is_interlaced
 from ..media.masks import Masks
-from ..solve.checks import check_solution, refuse_hopeless, track_pairs
+from ..solve.checks import check_solution, given_focal, refuse_hopeless, track_pairs
 from ..solve.mapping import LensModel
 from ..solve.moving import moving_tracks
 from ..solve.shots import Shots, find_shots, named, only, same_pictures
 from ..solve.solution import Solution
 from ..solve.tracks import track_video
 from ..solve.tripod import Motion, classify_motion, solve_tripod
-from ..solve.video import VideoSettings, solve_video
+from ..solve.video import VideoSettings, bundle_options, solve_video
 from .base import Context, Event, Progress
 
 SHORTEST = 2  # frames of a piece that can be solved
@@ -30,13 +30,18 @@ SHORTEST = 2  # frames of a piece that can be solved
 @dataclass(frozen=True)
 class Footage:
     """How footage is solved. track_side: longer side in px of the images tracked in. tracks: points kept alive.
-    lens: "auto", "shared" or "zoom". masks: what is left out.
+    lens: "auto", "shared" or "zoom". distortion, center: see VideoSettings. masks: what is left out. given: cameras to
+    start from. observations: tracks that were followed by something else, in place of our own.
     """
 
     track_side: int
     tracks: int
     lens: str = "auto"
+    distortion: int | None = None
+    center: bool = False
     masks: Masks | None = None
+    given: Cameras | None = None
+    observations: Observations | None = None
 
 
 class Reporter:
@@ -81,6 +86,8 @@ def solve_footage(frames: FrameSource, lenses: LensModel, footage: Footage, repo
 
 
 def _track(frames: FrameSource, footage: Footage, reporter: Reporter) -> Observations:
+    if footage.observations is not None:
+        return _unmasked(footage.observations, frames, footage.masks)
     count = reporter.counted("Following points", 0.0, 0.25, len(frames))
     observations = track_video(
         frames, footage.track_side, footage.tracks, lambda index: count(index + 1), footage.masks
@@ -96,6 +103,16 @@ def _track(frames: FrameSource, footage: Footage, reporter: Reporter) -> Observa
     return observations
 
 
+def _unmasked(observations: Observations, frames: FrameSource, masks: Masks | None) -> Observations:
+    if masks is None:
+        return observations
+    keep = np.ones(len(observations), bool)
+    for index in np.unique(observations.frame):
+        rows, info = observations.frame == index, frames.infos[int(index)]
+        keep[rows] = ~masks.covered(int(index), observations.xy[rows], (info.width, info.height))
+    return observations[keep]
+
+
 def _solve(
     frames: FrameSource, observations: Observations, lenses: LensModel, footage: Footage, reporter: Reporter
 ) -> Solution:
@@ -109,14 +126,21 @@ def _solve(
         return _tripod(observations, unplaced, motion, lenses, footage.lens)
     settings = VideoSettings(
         footage.lens,
+        footage.distortion,
+        footage.center,
         context.threads,
         lambda stage, part: reporter.stage(stage, 0.3 + 0.7 * part),
         context.check_cancelled,
         context.log,
     )
-    solution = solve_video(observations, lenses, settings)
+    solution = solve_video(observations, lenses, settings, footage.given)
     checks = check_solution(solution, lenses, track_pairs(observations, solution.cameras))
     refuse_hopeless(checks)
+    if lenses.focal_known:
+        known = given_focal(solution, bundle_options("fixed", int(np.any(solution.cameras.distortion))))
+        if known is not None:
+            checks.append(known)
+            solution.warnings += [] if known.passed else [known.text]
     solution.checks = [*solution.checks, *checks]
     return solution
 

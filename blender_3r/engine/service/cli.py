@@ -84,6 +84,9 @@ def _reconstruct(options: argparse.Namespace) -> int:
         "threads": options.threads,
         "mask": options.mask if options.mask == "alpha" else absolute_path(options.mask),
         "mask_invert": True if options.mask_invert else None,
+        "tracks": absolute_path(options.tracks),
+        "distortion": options.distortion,
+        "free_center": True if options.free_center else None,
         **chosen_settings(options),
     }
     request = make_request(options.method, source, settings)
@@ -279,6 +282,17 @@ def _add_reconstruct(commands: Any) -> None:
         help="what is to be left alone, white: a folder of images or one image of a sequence, numbered or named as the "
         "frames are, a movie, or one image for all frames; or the word alpha: what is transparent in the footage "
         "(classic)",
+    )
+    parser.add_argument(
+        "--tracks", metavar="JOB", help="take the tracks of another job of this footage, a network's too (classic)"
+    )
+    parser.add_argument(
+        "--distortion",
+        choices=("auto", "none", "k1", "k1k2", "full"),
+        help="what is found of it in footage; full: k1 k2 p1 p2 (classic; default: k1 where the footage calls for it)",
+    )
+    parser.add_argument(
+        "--free-center", action="store_true", help="find the lens's principal point too, in footage (classic)"
     )
     parser.add_argument("--mask-invert", action="store_true", help="black is left alone, white is used")
     parser.add_argument("--quality", choices=("draft", "normal", "fine"), help="default: normal")

@@ -60,7 +60,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--poses",
         metavar="FILE",
-        help="known camera poses, in the form of cameras.json; of two images at least, missing ones are solved",
+        help="known camera poses, in the form of cameras.json; of two images at least, missing ones are solved. With "
+        "--method classic, of footage: a start that is refined, and a job folder of any method does too",
     )
 
 

@@ -46,6 +46,9 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "threads": ("a positive whole number", _is_count),
     "mask": ("the path of masks, or the word alpha", _is_text),
     "mask_invert": ("true or false", lambda v: isinstance(v, bool)),
+    "tracks": ("the path of a job folder", _is_text),
+    "distortion": ("auto, none, k1, k1k2 or full", lambda v: v in ("auto", "none", "k1", "k1k2", "full")),
+    "free_center": ("true or false", lambda v: isinstance(v, bool)),
     # of methods with a network
     "model": ("the id of a model", _is_text),
     "weights": ("the path of a checkpoint", _is_text),
@@ -129,7 +132,7 @@ def fingerprint(request: dict[str, Any]) -> str:
         "files": [_stamp(file) for file in source.files],
         "intrinsics": _stamp(settings["intrinsics"]) if "intrinsics" in settings else None,
         **{name: _stamp(settings[name]) for name in ("poses", "weights", "depth_maps") if name in settings},
-        **({"mask": _folder_stamps(settings["mask"])} if "mask" in settings else {}),
+        **{name: _folder_stamps(settings[name]) for name in ("mask", "tracks") if name in settings},
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 

@@ -8,6 +8,7 @@ which two-view geometry the pairs show, how much of what was tracked takes part.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -17,8 +18,9 @@ from ..geometry.cameras import Cameras, Observations
 from ..geometry.rotations import cross_matrix, rotation_angle
 from ..geometry.triangulation import triangulation_angles
 from ..reconstruction import Check
+from .bundle import TRIAL_TRACKS, BundleOptions, adjust, spread_tracks
 from .mapping import LensModel
-from .solution import Solution
+from .solution import FOCAL_DEVIATION_FACTOR, Solution
 from .tracks import FramePairs
 
 PAIRS_CHECKED = 60
@@ -32,6 +34,8 @@ MIN_KEPT = 0.4
 MIN_ANGLE_DEG = 0.7
 MAX_FLAT_PAIRS = 0.95
 MAX_K1 = 0.6
+GIVEN_FOCAL_APART = 0.03  # of log focal
+GIVEN_FOCAL_GAIN = 0.03  # fall of the cost that the data's own focal must bring
 HOPELESS_PAIRS = 0.3  # when fewer agree, half the error that is else allowed is too much
 
 
@@ -71,6 +75,36 @@ def refuse_hopeless(checks: Iterable[Check]) -> None:
             f"{100 * agreeing:.0f} % of the frame pairs agree with the best cameras found.",
             "Use a part of the shot in which most of the picture stands still.",
         )
+
+
+def given_focal(solution: Solution, options: BundleOptions) -> Check | None:
+    """Whether the footage agrees with the focal that was given and held; None where it cannot tell.
+
+    options: how the solution was refined. The focal is let go of, on a part of the tracks: footage that says something
+    else fits better with it, and holds it.
+    """
+    seen = solution.observations[solution.kept]
+    seen = seen[spread_tracks(seen, len(solution.cameras), TRIAL_TRACKS)]
+    trial = replace(options, tolerance=1e-4)
+    try:
+        held = adjust(seen, solution.cameras, solution.points, replace(trial, lens="fixed"))
+        free = adjust(seen, held.cameras, held.points, replace(trial, lens="shared"))
+    except ValueError:
+        return None
+    solved = solution.cameras.solved
+    given, found = (float(np.median(cameras.focal[solved])) for cameras in (solution.cameras, free.cameras))
+    firmness = FOCAL_DEVIATION_FACTOR * float(np.nanmedian(free.focal_log_std))
+    apart = abs(np.log(found / given))
+    if not firmness < MAX_FOCAL_UNCERTAINTY:
+        return None
+    wrong = apart > GIVEN_FOCAL_APART and free.cost < (1 - GIVEN_FOCAL_GAIN) * held.cost
+    text = f"The footage agrees with the focal length given ({given:.0f} px)."
+    if wrong:
+        text = (
+            f"The focal length given ({given:.0f} px) is kept, but the footage says about {found:.0f} px: check it, "
+            "and whether the footage was cropped or scaled."
+        )
+    return Check("given focal", not wrong, text, float(apart), GIVEN_FOCAL_APART)
 
 
 def track_pairs(observations: Observations, cameras: Cameras) -> Iterable[tuple[np.ndarray, np.ndarray, int, int]]:

@@ -1,7 +1,8 @@
 """Cameras of footage: key frames first, then every frame between them.
 
-Key frames are mapped from scratch (globally, incrementally where that fails), refined by themselves, and asked whether
-the lens zooms; the frames between are placed by the points they see, and all are refined together.
+Key frames are mapped from scratch (globally, incrementally where that fails) or start from given poses, are refined by
+themselves, and asked whether the lens zooms; the frames between are placed by the points they see, and all are refined
+together.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import numpy as np
 from ..errors import EngineError
 from ..geometry.cameras import Cameras, Observations
 from ..geometry.resection import resect_missing
+from ..geometry.similarity import fit_cameras
 from ..geometry.triangulation import triangulate_tracks
 from ..reconstruction import Check
 from .bundle import (
     BundleOptions,
     BundleResult,
+    adjust,
     needs_distortion,
     refine,
     residuals,
@@ -44,25 +47,34 @@ KEEP_PX = 2.5  # observations farther off do not count
 TOLERANCE = 1e-4  # of the cost; a tenth of it moves the cameras by less than their error
 SCORE_TIE = 0.05  # scores this close say nothing
 MIN_SUPPORT = 20  # kept observations a frame needs for its pose to count
+GIVEN_SHARE = 0.06  # of the long side that given poses may be off by
+GIVEN_LOSS = 0.01  # of the long side, of the first adjustment from them
 
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """lens: "auto", "shared" or "zoom". threads: for the mappers. on_stage(stage, fraction of this solve) reports;
-    check_cancelled raises to stop; log takes a line.
+    """lens: "auto", "shared" or "zoom". distortion: how many of k1 k2 p1 p2 are found, None for k1 where the footage
+    calls for it. center: find the principal point too. threads: for the mappers. on_stage(stage, fraction of this
+    solve) reports; check_cancelled raises to stop; log takes a line.
     """
 
     lens: str = "auto"
+    distortion: int | None = None
+    center: bool = False
     threads: int = -1
     on_stage: Callable[[str, float], None] = lambda stage, fraction: None
     check_cancelled: Callable[[], None] = lambda: None
     log: Callable[[str], None] = lambda text: None
 
 
-def solve_video(observations: Observations, lenses: LensModel, settings: VideoSettings) -> Solution:
+def solve_video(
+    observations: Observations, lenses: LensModel, settings: VideoSettings, given: Cameras | None = None
+) -> Solution:
     """Cameras of all frames from tracks.
 
-    observations: as of track_video(). lenses: one per frame. Raises EngineError("unsolved") when the tracks cannot be
+    observations: as of track_video(). lenses: one per frame. given: cameras to start from, as another method found
+    them, nan poses where it has none; the solve keeps their world and size. Where they do not fit the tracks it starts
+    from scratch and warns. Raises EngineError("unsolved") when the tracks cannot be
     joined to a camera path.
     """
     total = len(lenses.start)
@@ -77,10 +89,16 @@ def solve_video(observations: Observations, lenses: LensModel, settings: VideoSe
         )
     settings.log(f"{len(keyframes)} key frames, {len(graph.matches)} pairs")
     solver = _KeyframeSolver(observations, graph, lenses, settings)
-    start = solver.solve()
+    start = None if given is None else solver.solve_from(given)
+    refused = given is not None and start is None
+    start = start or solver.solve()
     settings.on_stage("Solving every frame", 0.6)
     solution = _complete(observations, start, settings)
     solution.pair_types = solver.pair_types
+    if refused:
+        solution.warnings.append("The given cameras do not fit the footage; it was solved without them.")
+    elif given is not None:
+        _take_world(solution, given)
     if solver.focals is not None:
         solution.checks.append(_focal_stability(*solver.focals))
     return solution
@@ -161,6 +179,29 @@ class _KeyframeSolver:
                 "Use footage with more parallax and fewer moving things, or give the focal length.",
             )
         return start
+
+    def solve_from(self, given: Cameras) -> _Start | None:
+        """Refined from given cameras; None when they do not lead to a fit."""
+        self.settings.on_stage("Refining the given cameras", 0.1)
+        keyed = given.copy()
+        keyed.world_from_camera[~np.isin(np.arange(len(given)), self.graph.frames)] = np.nan
+        if keyed.solved.sum() < 2:
+            return None
+        lens = "fixed" if self.lenses.focal_known else "zoom" if self.settings.lens == "zoom" else "shared"
+        if self.lenses.focal_known:
+            keyed.focal = np.array([intrinsics.fx for intrinsics in self.lenses.start])
+        side = max(self.lenses.start[0].width, self.lenses.start[0].height)
+        points = triangulate_tracks(self.observations, keyed, self.track_count, max_error_px=GIVEN_SHARE * side)
+        options = BundleOptions(lens=lens, distortion=0, scale_px=GIVEN_LOSS * side, smoothness=SMOOTHNESS)
+        try:
+            bundle = adjust(self.observations, share_lens(keyed, self.lenses), points, options, self.lenses.group)
+        except ValueError:
+            return None
+        start = self._refine(bundle.cameras, lens)
+        self._log("from the given cameras, no", lens, start)
+        if start is not None and lens == "shared" and self.settings.lens == "auto":
+            start = self._try_zoom(start)
+        return None if start is None or start.is_doubtful(len(self.graph.frames)) else start
 
     def _map_unknown_focal(self) -> _Start | None:
         """Map twice: with focals from the pairs' own geometry, and with a guessed focal that is freed afterwards.
@@ -289,12 +330,26 @@ def _complete(observations: Observations, start: _Start, settings: VideoSettings
         settings.log("the lens shows no distortion")
         cameras.distortion[:] = 0.0
         distortion = 0
-    options = bundle_options(start.lens, distortion)
+    if settings.distortion is not None and start.distortion:
+        distortion = settings.distortion
+    options = replace(bundle_options(start.lens, distortion), center=settings.center)
     points = triangulate_tracks(observations, cameras, count)
     bundle = refine(observations, cameras, points, options, thresholds_px=(KEEP_PX,))
     settings.check_cancelled()
     solution = Solution.from_bundle(bundle, observations, "zoom" if start.lens == "zoom" else "shared")
     return _drop_weak(solution)
+
+
+def _take_world(solution: Solution, given: Cameras) -> None:
+    """Move a solution to where the given cameras are, at their size."""
+    both = np.flatnonzero(solution.cameras.solved & given.solved)
+    if len(both) < 2:
+        return
+    found = solution.cameras.world_from_camera
+    similarity = fit_cameras(found[both], given.world_from_camera[both])
+    solved = solution.cameras.solved
+    found[solved] = similarity.move_cameras(found[solved])
+    solution.points = similarity.apply(solution.points)
 
 
 def _placed(observations: Observations, cameras: Cameras, start: _Start) -> Solution:
