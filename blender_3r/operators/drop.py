@@ -40,6 +40,7 @@ class THREER_OT_drop_footage(bpy.types.Operator):
     def draw(self, context: bpy.types.Context) -> None:
         settings = context.scene.threer
         layout = self.layout
+        layout.label(text=os.path.basename(settings.path.rstrip("/\\")))
         layout.label(text=settings.info_text, icon="FILE_MOVIE" if settings.info_kind == "movie" else "IMAGE_DATA")
         for warning in filter(None, settings.info_warnings.split("\n")):
             layout.label(text=warning, icon="ERROR")
@@ -80,7 +81,8 @@ def show_tab(context: bpy.types.Context) -> None:
     space, area = context.space_data, context.area
     if not isinstance(space, bpy.types.SpaceView3D):
         return
-    space.show_region_ui = True
+    if not space.show_region_ui:  # set again, Blender fades it out
+        space.show_region_ui = True
     sidebar = next((region for region in area.regions if region.type == "UI"), None)
     try:
         sidebar.active_panel_category = TAB

@@ -1,0 +1,136 @@
+"""Ways to footage and between photos, in a real window: the zip from disk, a drop, the Movie Clip Editor, Page Down."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import bpy
+from method_scenarios import key
+from scenarios import MOVIE, PYTHON, ROOT, STALL_S, arrive, browser, fake_engine, over, prepare
+
+
+def install_zip(gui):
+    """Preferences, Install from Disk, the zip in Blender's file browser; then the tab is there."""
+    bpy.context.preferences.view.filebrowser_display_type = "SCREEN"
+    area = gui.area
+    area.type = "PREFERENCES"
+    bpy.context.preferences.active_section = "EXTENSIONS"
+    yield from gui.pause(1.0)
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    with bpy.context.temp_override(window=gui.window, area=area, region=region):
+        bpy.ops.extensions.package_install_files("INVOKE_DEFAULT")
+    yield from gui.wait(lambda: browser(gui) is not None, "the file browser")
+    files = browser(gui)
+    yield from gui.wait(lambda: files.spaces.active.params is not None, "the browser's folder")
+    archive = Path(gui.archive)
+    files.spaces.active.params.directory = str(archive.parent).encode()
+    files.spaces.active.params.filename = archive.name
+    yield from gui.pause(0.5)
+    subprocess.run(["import", "-window", "root", str(gui.out / "install-from-disk.png")], check=True)
+    region = next(region for region in files.regions if region.type == "WINDOW")
+    with bpy.context.temp_override(window=gui.window, area=files, region=region):
+        bpy.ops.file.execute()
+    yield from gui.wait(lambda: gui.module in bpy.context.preferences.addons, "the extension")
+    yield from gui.pause(1.0)
+    subprocess.run(["import", "-window", "root", str(gui.out / "installed-from-disk.png")], check=True)
+    largest(gui).type = "VIEW_3D"
+    yield from gui.pause(0.5)
+    yield from gui.open_tab()
+    yield from gui.shot("first-sight")
+    assert gui.sidebar.active_panel_category == "3R"
+
+
+def largest(gui):
+    return max(gui.window.screen.areas, key=lambda area: area.width * area.height)
+
+
+def dropped(gui):
+    """A movie dropped onto the 3D View: Blender's menu of what can be done with it, our dialog, the job."""
+    yield from arrive(gui)
+    fake_engine(gui, "work", 1.0)
+    gui.settings.method = "classic"
+    with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
+        bpy.ops.wm.drop_import_file("INVOKE_DEFAULT", directory=str(gui.out), files=[{"name": MOVIE.name}])
+    yield from gui.pause(0.8)
+    subprocess.run(["import", "-window", "root", str(gui.out / "drop-menu.png")], check=True)
+    yield from key(gui, "R")  # the underlined letter of Reconstruct Footage
+    yield from gui.pause(0.8)
+    subprocess.run(["import", "-window", "root", str(gui.out / "drop-window.png")], check=True)
+    assert gui.settings.info_kind == "movie", "the drop did not reach the extension"
+    assert gui.session.job is None, "it began without a word"
+    yield from key(gui, "RET")
+    yield from gui.wait(lambda: gui.session.job is not None, "the job's start")
+    gui.facts["engines"] = [gui.session.job.engine_pid]
+    yield from over(gui, "done")
+    yield from gui.wait(lambda: "courtyard Points" in bpy.data.objects, "the points")
+
+
+def clip_editor(gui):
+    """The open clip, reconstructed by the button of its own editor; progress, cancel, result."""
+    yield from prepare(gui)
+    clip = bpy.data.movieclips.load(str(gui.out / MOVIE.name))
+    gui.area.type = "CLIP_EDITOR"
+    gui.space_type = "CLIP_EDITOR"
+    gui.area.spaces.active.clip = clip
+    yield from gui.pause(0.5)
+    yield from gui.open_tab()
+    fake_engine(gui, "work", 20.0)
+    gui.area.tag_redraw()
+    yield from gui.shot("clip-ready")
+    since = len(gui.gaps)
+    yield from gui.click("threer.reconstruct_clip")
+    yield from gui.wait(lambda: gui.session.is_running, "the job's start")
+    gui.facts["engines"] = [gui.session.job.engine_pid]
+    yield from gui.wait(lambda: gui.session.job.state.fraction > 0.1, "progress")
+    yield from gui.shot("clip-running")
+    yield from gui.click("threer.cancel")
+    yield from over(gui, "cancelled")
+    fake_engine(gui, "work", 1.0)
+    yield from gui.click("threer.reconstruct_clip")
+    yield from gui.wait(lambda: gui.session.is_running, "the job's start")
+    gui.facts["engines"].append(gui.session.job.engine_pid)
+    yield from over(gui, "done")
+    yield from gui.wait(lambda: "courtyard Points" in bpy.data.objects, "the points")
+    yield from gui.shot("clip-window", whole=True)
+    gui.facts["longest_cpu_s"] = max(gap.cpu_s for gap in gui.gaps[since + 25 :])
+    assert gui.facts["longest_cpu_s"] < STALL_S
+
+
+def photos(gui):
+    """Photos of the demo shot, solved by the real engine: Page Down, Page Up, and the slideshow camera."""
+    yield from gui.install()
+    folder, job = gui.out / "corner", gui.out / "job"
+    folder.mkdir(exist_ok=True)
+    script = (
+        "import cv2, sys; c = cv2.VideoCapture(sys.argv[1]); f = [c.read()[1] for _ in range(40)][::5];"
+        "[cv2.imwrite(f'{sys.argv[2]}/IMG_{i + 1}.jpg', p) for i, p in enumerate(f)]"
+    )
+    subprocess.run([str(PYTHON), "-c", script, str(MOVIE), str(folder)], check=True)
+    command = [PYTHON, ROOT / "blender_3r" / "engine", "reconstruct", folder, "--out", job, "--method", "classic"]
+    subprocess.run([*map(str, command), "--quality", "draft"], check=True, capture_output=True)
+    for name in ("Cube", "Camera", "Light"):
+        bpy.data.objects.remove(bpy.data.objects[name])
+    bpy.ops.threer.import_job(directory=str(job), slideshow=True)
+    gui.settings.path = str(folder)
+    slideshow = bpy.context.scene.camera
+    assert slideshow.name == "corner Slideshow"
+    gui.area.spaces.active.shading.type = "MATERIAL"
+    yield from gui.pause(1.0)
+    seen = []
+    for name in ("PAGE_DOWN", "PAGE_DOWN", "PAGE_DOWN", "PAGE_UP"):
+        yield from gui.press(name)
+        yield from gui.pause(0.5)
+        seen.append(bpy.context.scene.camera.name)
+    assert seen == ["IMG_1", "IMG_2", "IMG_3", "IMG_2"], seen
+    assert gui.area.spaces.active.region_3d.view_perspective == "CAMERA"
+    yield from gui.pause(2.0)
+    yield from gui.shot("photos-window", whole=True)
+    yield from gui.click("threer.step_camera")
+    yield from gui.pause(0.5)
+    assert bpy.context.scene.camera.name in ("IMG_1", "IMG_3")
+    bpy.context.scene.camera = slideshow
+    for frame in (2, 6):
+        bpy.context.scene.frame_set(frame)
+        yield from gui.pause(2.0)
+        yield from gui.shot(f"slideshow-{frame}-window", whole=True)
