@@ -41,6 +41,7 @@ class Gui:
         self.archive = archive
         self.gaps: list[Gap] = []
         self.facts: dict[str, object] = {}
+        self.space_type = "VIEW_3D"  # of the area that is worked in
 
     # -- the window
 
@@ -52,7 +53,7 @@ class Gui:
 
     @property
     def area(self) -> bpy.types.Area:
-        return max((a for a in self.window.screen.areas if a.type == "VIEW_3D"), key=lambda a: a.width * a.height)
+        return max((a for a in self.window.screen.areas if a.type == self.space_type), key=lambda a: a.width * a.height)
 
     @property
     def sidebar(self) -> bpy.types.Region:
@@ -253,6 +254,7 @@ def main() -> None:
     name, out, archive = sys.argv[sys.argv.index("--") + 1 :]
     here = Path(__file__).resolve().parent
     sys.path[:0] = [str(here), str(here.parent)]
+    import ease_scenarios
     import method_scenarios
     import point_scenarios
     import report_scenarios
@@ -261,7 +263,7 @@ def main() -> None:
 
     bpy.context.preferences.view.show_splash = False  # it would swallow the first click
     gui = Gui(Path(out), archive)
-    places = (scenarios, method_scenarios, point_scenarios, surface_scenarios, report_scenarios)
+    places = (scenarios, ease_scenarios, method_scenarios, point_scenarios, surface_scenarios, report_scenarios)
     played = (getattr(module, name, None) for module in places)
     scenario = next(found for found in played if found is not None)
     player = Player(gui, scenario(gui))
