@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WINDOW = HERE / "blender-window.sh"
-SCENARIOS = """first_steps installing engine_care job troubles busy_artist disabled quits killed models methods
+SCENARIOS = """install_zip first_steps dropped clip_editor photos installing engine_care job troubles busy_artist
+  disabled quits killed models methods
   points surfaces report report_after_job export real_job""".split()
 CANNOT = 77
 PICTURES = """first_steps/offline first_steps/no-engine installing/installing installing/install-failed
@@ -33,7 +34,7 @@ PICTURES = """first_steps/offline first_steps/no-engine installing/installing in
   troubles/cancelled troubles/missing-footage busy_artist/waiting busy_artist/other-file real_job/real-running
   real_job/real-done real_job/real-window real_job/camera-window
   surfaces/surfaces-panel surfaces/surface-window surfaces/view-surface-window report/report-window
-  export/tracks-window""".split()
+  dropped/drop-window clip_editor/clip-window photos/photos-window export/tracks-window""".split()
 
 
 def main() -> int:
