@@ -68,7 +68,8 @@ class THREER_PT_points(_PointsPanel, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return find_points(context) is not None
+        points = find_points(context)
+        return points is not None and points.mode == "OBJECT"  # Edit Mode hides what the panel goes by
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout

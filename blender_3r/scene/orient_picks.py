@@ -83,16 +83,14 @@ def _vertices(item: bpy.types.Object) -> np.ndarray:
     chosen = np.zeros(len(mesh.vertices), dtype=bool)
     mesh.vertices.foreach_get("select", chosen)
     order = np.flatnonzero(chosen)
-    history = [element.index for element in bmesh.from_edit_mesh(mesh).select_history if _is_vertex(element)]
+    clicked = bmesh.from_edit_mesh(mesh).select_history
+    elements = [clicked[place] for place in range(len(clicked))]  # Blender 5.2's iterator of it does not iterate
+    history = [element.index for element in elements if isinstance(element, bmesh.types.BMVert)]
     if sorted(history) == order.tolist():  # else they were not clicked one by one
         order = np.array(history, dtype=np.int64)
     places = np.empty(3 * len(mesh.vertices), dtype=np.float32)
     mesh.vertices.foreach_get("co", places)  # attributes are hidden in Edit Mode
     return _to_world(places.reshape(-1, 3)[order].astype(np.float64), item)
-
-
-def _is_vertex(element: object) -> bool:
-    return isinstance(element, bmesh.types.BMVert)
 
 
 def _cloud_points(item: bpy.types.Object) -> np.ndarray:

@@ -91,6 +91,28 @@ def test_floor_from_vertices_with_strays(job):
     np.testing.assert_allclose(world(FLOOR)[:, 2], 0, atol=1e-4)
 
 
+def test_an_axis_runs_from_the_vertex_clicked_first(job):
+    """The order of clicks counts, not that of the vertices."""
+    import bmesh  # only there once bpy is
+
+    points = next(item for item in bpy.context.scene.objects if item.get("threer_role") == "points")
+    bpy.context.view_layer.objects.active = points
+    for first, second in ((4, 30), (30, 4)):
+        bpy.ops.object.mode_set(mode="EDIT")
+        bpy.ops.mesh.select_all(action="DESELECT")
+        mesh = bmesh.from_edit_mesh(points.data)
+        mesh.verts.ensure_lookup_table()
+        for index in (first, second):
+            mesh.verts[index].select = True
+            mesh.select_history.add(mesh.verts[index])
+        bmesh.update_edit_mesh(points.data)
+        assert bpy.ops.threer.set_axis(axis="X") == {"FINISHED"}
+        bpy.context.view_layer.update()
+        start, end = (points.matrix_world @ points.data.vertices[index].co for index in (first, second))
+        assert end.x > start.x
+        assert end.y == pytest.approx(start.y, abs=1e-5)
+
+
 def test_origin_axis_and_size_keep_the_floor(job):
     empties(FLOOR[[0, 10, 20]])
     bpy.ops.threer.set_floor()
