@@ -236,6 +236,8 @@ def _draw_done(box: bpy.types.UILayout) -> None:
         )
         box.operator("threer.import_last", text="Import Here", icon="IMPORT")
     _draw_waiting(box)
+    if session.job.again == Job.again:
+        box.operator("threer.report", icon="GRAPH")
     row = box.row(align=True)
     row.operator("threer.open_job", text="Job Folder", icon="FILE_FOLDER")
     row.operator("threer.open_log", text="Log", icon="TEXT")
