@@ -3,11 +3,13 @@
 #   make demo                 build, install into Blender, reconstruct the demo shot: out/demo.blend and out/demo.png
 #   make demo FOOTAGE=path    the same with a movie, an image of a sequence or a folder of photos
 #   make test                 the whole suite, without a window       make test-gui   tests in a real Blender window
+#   make test-gui SCENARIOS="first_steps job"                         some of them
 #   make zip                  the extension in dist/                  make lint       ruff
 #   make clean                remove what was built (out, dist)       make distclean  and the environments too
 
 PYTHON ?= python3.11
 FOOTAGE ?=
+SCENARIOS ?=
 export PYTHONDONTWRITEBYTECODE = 1
 
 .PHONY: demo test test-gui lint zip clean distclean python
@@ -20,7 +22,7 @@ test: python
 
 test-gui: python
 	@$(PYTHON) -m scripts.environments engine
-	@.venv/engine/bin/python -m tests.gui
+	@.venv/engine/bin/python -m tests.gui $(SCENARIOS)
 
 lint: python
 	@$(PYTHON) -m scripts.environments engine

@@ -111,7 +111,7 @@ def photos(gui):
     subprocess.run([*map(str, command), "--quality", "draft"], check=True, capture_output=True)
     for name in ("Cube", "Camera", "Light"):
         bpy.data.objects.remove(bpy.data.objects[name])
-    bpy.ops.threer.import_job(directory=str(job), slideshow=True)
+    bpy.ops.threer.import_job(directory=str(job), slideshow=True, point_budget=60_000)
     gui.settings.path = str(folder)
     slideshow = bpy.context.scene.camera
     assert slideshow.name == "corner Slideshow"
@@ -126,11 +126,12 @@ def photos(gui):
     assert gui.area.spaces.active.region_3d.view_perspective == "CAMERA"
     yield from gui.pause(2.0)
     yield from gui.shot("photos-window", whole=True)
+    gui.area.spaces.active.shading.type = "SOLID"  # the mouse moves over the panel, and each time the view is drawn
     yield from gui.click("threer.step_camera")
     yield from gui.pause(0.5)
     assert bpy.context.scene.camera.name in ("IMG_1", "IMG_3")
     bpy.context.scene.camera = slideshow
     for frame in (2, 6):
         bpy.context.scene.frame_set(frame)
-        yield from gui.pause(2.0)
+        yield from gui.pause(1.0)
         yield from gui.shot(f"slideshow-{frame}-window", whole=True)
