@@ -9,9 +9,8 @@ import cv2
 
 from ..errors import EngineError
 from ..jobfolder import JobFolder
-from ..media.frames import open_source
+from ..media.of_job import footage_of
 from ..reconstruction import Reconstruction
-from ..source import Source
 from .names import image_names
 from .stmap import undistort_map
 from .undistort import resample
@@ -32,12 +31,8 @@ def write_images(job: JobFolder, result: Reconstruction, folder: Path, undistort
     undistorted: without the lens's distortion, as without_distortion has it; black where the lens saw nothing.
     Raises EngineError("input") when the footage is gone.
     """
-    request = job.read_json("request") or {}
-    if not isinstance(request.get("source"), dict):
-        raise EngineError("input", f"The job in {job.path} does not say where its footage is.", "Export without it.")
     lens, places = None, None
-    frames = open_source(Source.from_json(request["source"]))
-    try:
+    with footage_of(job, "Export without it.") as frames:
         position = {info.file: info.index for info in frames.infos}
         for view, name in zip(result.views, image_names(result)):
             if not view.is_solved:
@@ -53,5 +48,3 @@ def write_images(job: JobFolder, result: Reconstruction, folder: Path, undistort
                 image = resample(image, places)
             _, data = cv2.imencode(target.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 97])
             target.write_bytes(data.tobytes())
-    finally:
-        frames.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,9 +11,9 @@ import numpy as np
 
 from ..errors import EngineError
 from ..jobfolder import JobFolder
-from ..media.frames import FrameSource, open_source
+from ..media.frames import FrameSource
+from ..media.of_job import footage_of
 from ..reconstruction import Reconstruction, View
-from ..source import Source
 from . import ExportOptions
 from .depth import write_image
 from .names import map_names
@@ -38,7 +36,7 @@ def write_undistorted(job: JobFolder, result: Reconstruction, out: Path, options
     facts = [_facts(view, name) for view, name in zip(result.views, names, strict=True)]
     lenses = {view.intrinsics for view in result.views}
     lens, places = None, np.empty(0)
-    with _footage(job) as frames:
+    with footage_of(job) as frames:
         position = {info.file: info.index for info in frames.infos}
         for view, name, fact in zip(result.views, names, facts, strict=True):
             if view.file not in position:
@@ -79,18 +77,6 @@ def resample(image: np.ndarray, places: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     sampled[(x < -0.5) | (x > width - 0.5) | (y < -0.5) | (y > height - 0.5)] = 0
     return sampled
-
-
-@contextmanager
-def _footage(job: JobFolder) -> Iterator[FrameSource]:
-    request = job.read_json("request") or {}
-    if not isinstance(request.get("source"), dict):
-        raise EngineError("input", f"The job in {job.path} does not say where its footage is.", "Reconstruct again.")
-    frames = open_source(Source.from_json(request["source"]))
-    try:
-        yield frames
-    finally:
-        frames.close()
 
 
 def _read(frames: FrameSource, index: int, view: View) -> np.ndarray:
