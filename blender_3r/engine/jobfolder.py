@@ -14,6 +14,8 @@ in one is executed, and a link in one that leads out of it is not followed.
     sparse/points.npy (n, 3) float32   color.npy (n, 3) uint8   error.npy (n,) float32 px   views.npy (n,) int32 count
     surface/vertices.npy (n, 3) float32 world   faces.npy (m, 3) int32, counter-clockwise seen from the cameras
             normals.npy  (n, 3) float32 unit    color.npy (n, 3) uint8 sRGB
+            uv.npy       (m, 3, 2) float32 per corner of a face, in texture.png, (0, 0) at its lower left  (not always)
+            texture.png  8-bit sRGB, square, composed of the original frames                               (not always)
     surface.json  how the surface was made
     gaussians/000012/position.npy  (h, w, 3) float32 world   of models that give a Gaussian for every pixel
                      color.npy     (h, w, 3) uint8 sRGB
@@ -46,6 +48,7 @@ VIEW_ARRAYS = ("depth", "confidence", "color")
 VIEW_EXTRAS = ("support", "sky", "moving")
 SPARSE_ARRAYS = ("points", "color", "error", "views")
 SURFACE_ARRAYS = ("vertices", "faces", "normals", "color")
+TEXTURE = "texture.png"  # of the fused surface
 GAUSSIAN_ARRAYS = ("position", "color", "opacity", "scale", "rotation")
 
 
@@ -193,6 +196,19 @@ class JobFolder:
         """The fused surface (SURFACE_ARRAYS), memory-mapped, or None."""
         folder = self.path / "surface"
         return self._read_set(folder, SURFACE_ARRAYS) if folder.is_dir() else None
+
+    def write_texture(self, uv: np.ndarray, png: bytes) -> None:
+        """Put a texture to the fused surface: uv (m, 3, 2) per corner, and the picture. write_surface removes it."""
+        with _disk_errors(self.path):
+            folder = self._inside(self.path / "surface")
+            write_array(self._inside(folder / "uv.npy"), uv)
+            _write_atomic(self._inside(folder / TEXTURE), png)  # the last one: it says that both are there
+
+    def read_texture(self) -> tuple[np.ndarray, Path] | None:
+        """(uv of the fused surface's corners, memory-mapped; the picture), or None when it has no texture."""
+        folder = self.path / "surface"
+        path = self._inside(folder / TEXTURE)
+        return (self._read_set(folder, ("uv",))["uv"], path) if path.is_file() else None
 
     def write_gaussians(self, index: int, arrays: dict[str, np.ndarray]) -> None:
         """Put the Gaussians of a view (GAUSSIAN_ARRAYS) in place at once."""

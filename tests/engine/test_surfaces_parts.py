@@ -122,6 +122,8 @@ def test_colours_come_from_what_sees_a_vertex_and_spread_to_what_nothing_sees():
             np.tile(np.float32([0, 0, -1]), (16, 1)),
             np.ones(16, np.float32),
             np.full((16, 3), color, np.uint8),
+            4,
+            flat,
         )
 
     painted = paint(mesh, normals, [view(2.0, 200), view(5.0, 10)], 0.1)  # the second one looks at something behind

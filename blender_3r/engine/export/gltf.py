@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import struct
@@ -63,29 +64,49 @@ class GlbWriter:
         return number
 
     def add_mesh(
-        self, name: str, points: np.ndarray, color: np.ndarray, mode: int, indices: np.ndarray | None = None
+        self,
+        name: str,
+        points: np.ndarray,
+        color: np.ndarray | None,
+        mode: int,
+        indices: np.ndarray | None = None,
+        uv: np.ndarray | None = None,
+        material: int = 0,
     ) -> int:
         """points: (n, 3) in glTF's axes, n > 0. color: (n, 3) uint8 sRGB. mode: POINTS, LINES or TRIANGLES, with
-        indices (m, 2 or 3) for the latter two. Returns the mesh's number.
+        indices (m, 2 or 3) for the latter two. uv: (n, 2) in the picture of material (see add_picture), (0, 0) at its
+        lower left corner. Returns the mesh's number.
         """
         points = np.ascontiguousarray(points, dtype="<f4")
-        rgba = np.full((len(color), 4), 65535, dtype="<u2")
-        rgba[:, :3] = _LINEAR_OF_SRGB[color]
-        primitive: dict[str, Any] = {
-            "attributes": {
-                "POSITION": self._add_array(
-                    points, _FLOAT, "VEC3", _ARRAY_BUFFER, min=_floats(points.min(0)), max=_floats(points.max(0))
-                ),
-                "COLOR_0": self._add_array(rgba, _USHORT, "VEC4", _ARRAY_BUFFER, normalized=True),
-            },
-            "material": 0,
-            "mode": mode,
+        attributes = {
+            "POSITION": self._add_array(
+                points, _FLOAT, "VEC3", _ARRAY_BUFFER, min=_floats(points.min(0)), max=_floats(points.max(0))
+            )
         }
+        if color is not None:
+            rgba = np.full((len(color), 4), 65535, dtype="<u2")
+            rgba[:, :3] = _LINEAR_OF_SRGB[color]
+            attributes["COLOR_0"] = self._add_array(rgba, _USHORT, "VEC4", _ARRAY_BUFFER, normalized=True)
+        if uv is not None:
+            from_top = np.ascontiguousarray(uv * (1, -1) + (0, 1), dtype="<f4")
+            attributes["TEXCOORD_0"] = self._add_array(from_top, _FLOAT, "VEC2", _ARRAY_BUFFER)
+        primitive: dict[str, Any] = {"attributes": attributes, "material": material, "mode": mode}
         if indices is not None:
             flat = np.ascontiguousarray(indices, dtype="<u4").reshape(-1)
             primitive["indices"] = self._add_array(flat, _UINT, "SCALAR", _ELEMENT_BUFFER)
         self._document["meshes"].append({"name": name, "primitives": [primitive]})
         return len(self._document["meshes"]) - 1
+
+    def add_picture(self, name: str, png: bytes) -> int:
+        """An unlit material that shows a picture. Returns its number."""
+        view = self._add_bytes(png)
+        self._document["images"] = [*self._document.get("images", []), {"bufferView": view, "mimeType": "image/png"}]
+        number = len(self._document["images"]) - 1
+        self._document["textures"] = [*self._document.get("textures", []), {"source": number}]
+        material = copy.deepcopy(self._document["materials"][0]) | {"name": name}
+        material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": number}
+        self._document["materials"].append(material)
+        return len(self._document["materials"]) - 1
 
     def add_camera(self, name: str, angle_y: float, aspect: float, near: float) -> int:
         """A perspective camera without a far end; angle_y: vertical angle of view in radians. Returns its number."""
@@ -116,12 +137,8 @@ class GlbWriter:
 
     def _add_array(self, array: np.ndarray, component: int, kind: str, target: int, **more: object) -> int:
         """Every array has elements of 4 bytes or a multiple, so that all of them begin where glTF wants them to."""
-        self._scratch.write(array.tobytes())
-        view = {"buffer": 0, "byteOffset": self._length, "byteLength": array.nbytes, "target": target}
-        self._length += array.nbytes
-        self._document["bufferViews"].append(view)
         accessor = {
-            "bufferView": len(self._document["bufferViews"]) - 1,
+            "bufferView": self._add_bytes(array.tobytes(), target=target),
             "componentType": component,
             "count": len(array),
             "type": kind,
@@ -129,6 +146,14 @@ class GlbWriter:
         }
         self._document["accessors"].append(accessor)
         return len(self._document["accessors"]) - 1
+
+    def _add_bytes(self, data: bytes, **more: int) -> int:
+        """Returns the number of the buffer's view."""
+        self._scratch.write(data + bytes(-len(data) % 4))
+        view = {"buffer": 0, "byteOffset": self._length, "byteLength": len(data), **more}
+        self._length += len(data) + -len(data) % 4
+        self._document["bufferViews"].append(view)
+        return len(self._document["bufferViews"]) - 1
 
 
 def _floats(values: np.ndarray) -> list[float]:

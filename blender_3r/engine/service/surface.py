@@ -46,6 +46,7 @@ def run_surface(
 def _run_claimed(
     job: JobFolder, settings: SurfaceSettings, pace: _Pace, is_cancelled: Callable[[], bool], log: JobLog
 ) -> dict[str, Any]:
+    from ..media.of_job import footage_of
     from ..surfaces.fuse import fuse
     from ..surfaces.store import write_surface
 
@@ -55,7 +56,12 @@ def _run_claimed(
         raise EngineError("input", f"The job in {job.path} has no solved cameras.", "Reconstruct first.")
     log.write(f"surface: starts, {dataclasses.asdict(settings)}")
     pace.started(job)
-    surface = fuse(result, settings, Context(job, is_cancelled, log.write, available_threads()), pace)
+    context = Context(job, is_cancelled, log.write, available_threads())
+    if settings.texture is None:
+        surface = fuse(result, settings, context, pace)
+    else:
+        with footage_of(job, "Make the surface without a texture.") as frames:
+            surface = fuse(result, settings, context, pace, frames)
     pace(Progress("Writing", 0, 1, 0.99))
     write_surface(job, surface, settings)
     summary = {
@@ -70,6 +76,9 @@ def _run_claimed(
     summary["text"] = (
         f"A surface of {summary['faces']:,} faces from {surface.views} depth maps, voxels of {surface.voxel:.3g}."
     )
+    if surface.texture is not None:
+        summary["texture"] = settings.texture
+        summary["text"] += f" Texture of {settings.texture} x {settings.texture} from {surface.texture.views} frames."
     log.write(f"surface: {summary['text']}")
     return summary
 

@@ -10,6 +10,8 @@ from .. import errors
 from ..jobfolder import JobFolder
 from ..surfaces.settings import DETAIL, FACES, SurfaceSettings
 
+WISHES = ("detail", "voxel", "faces", "min_confidence", "specks", "texture")
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command surface."""
@@ -41,6 +43,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help=f"leave out connected parts smaller than this share of the largest, 0..1 (default: {default.specks:g})",
     )
+    parser.add_argument(
+        "--texture",
+        type=int,
+        metavar="SIZE",
+        help="also a texture of SIZE x SIZE, composed of the original frames, e.g. 4096 (default: none)",
+    )
     parser.add_argument("--memory", type=float, metavar="GB", help="how much may be used (default: what is free)")
     parser.add_argument("--json", action="store_true", help="the result as one line of JSON")
 
@@ -52,9 +60,7 @@ def run_command(options: argparse.Namespace) -> int:
     from .surface import run_surface
 
     out = check_out(Path(options.out)) if options.out else None
-    settings = {name: getattr(options, name) for name in ("detail", "voxel", "faces", "min_confidence", "specks")} | {
-        "memory_gb": options.memory
-    }
+    settings = {name: getattr(options, name) for name in WISHES} | {"memory_gb": options.memory}
     folder = Path(options.job)
     summary = on_console(
         lambda report, is_cancelled: run_surface(folder, settings, report, is_cancelled), folder, options.debug

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import EngineError
+from ..media.frames import FrameSource
 from ..methods.base import Context, Progress
 from ..methods.memory import USABLE, DoesNotFit, free_memory, in_gigabytes
 from ..reconstruction import Reconstruction
@@ -15,7 +16,9 @@ from .colors import paint
 from .grid import LARGEST
 from .mesh import Mesh, vertex_normals, without_specks
 from .settings import DETAIL, SurfaceSettings
+from .sight import best_views
 from .simplify import simplified
+from .texture import Texture, bake, check_footage
 from .views import ViewMap, read_view
 from .volume import BYTES_PER_BLOCK, Volume, blocks_of
 
@@ -24,6 +27,7 @@ FARTHEST = 8.0  # times the typical depth: what is farther has pixels larger tha
 FINEST = 0.25  # pixels a voxel may cover at least
 MAPS_SHARE = 0.25  # of the memory, for maps that are kept between passes
 FEWEST_FACES = 50  # of a connected part, whatever the share
+SIGHTS_SHARE, BYTES_PER_SIGHT = 0.25, 4  # of the memory, for how well each view sees each face
 BYTES_PER_SURFACE_BLOCK = 3 * BYTES_PER_BLOCK  # field, weights, and the mesh that comes out of it
 
 
@@ -31,7 +35,7 @@ BYTES_PER_SURFACE_BLOCK = 3 * BYTES_PER_BLOCK  # field, weights, and the mesh th
 class Surface:
     """normals: (n, 3) float32, towards where the cameras were. voxel: scene units. views: how many were fused.
 
-    notes: sentences for the user.
+    notes: sentences for the user. texture: None if none was asked for.
     """
 
     mesh: Mesh
@@ -39,17 +43,22 @@ class Surface:
     voxel: float
     views: int
     notes: list[str] = field(default_factory=list)
+    texture: Texture | None = None
 
 
 def fuse(
-    result: Reconstruction, settings: SurfaceSettings, context: Context, report: Callable[[Progress], None]
+    result: Reconstruction,
+    settings: SurfaceSettings,
+    context: Context,
+    report: Callable[[Progress], None],
+    frames: FrameSource | None = None,
 ) -> Surface:
-    """One mesh of all views of context.job that have depth and a pose.
+    """One mesh of all views of context.job that have depth and a pose. frames: the footage, for a texture.
 
     Raises EngineError: "input" where there is no depth or nothing of it is left, "usage" for a voxel finer than the
     depth maps, "machine" when the memory does not do; Cancelled.
     """
-    return _Fusion(result, settings, context, report).run()
+    return _Fusion(result, settings, context, report, frames).run()
 
 
 class _Fusion:
@@ -61,10 +70,13 @@ class _Fusion:
         settings: SurfaceSettings,
         context: Context,
         report: Callable[[Progress], None],
+        frames: FrameSource | None,
     ) -> None:
         self.result, self.settings, self.context, self.report = result, settings, context, report
+        self.frames = frames
         self.notes: list[str] = []
         self.indices = self._usable_views()
+        self._position = {} if frames is None else check_footage(frames, result, self.indices)
         self.depth, self.footprint = self._typical()
         self.limit = self._memory_limit()
         self._kept: dict[int, ViewMap] = {}
@@ -75,13 +87,16 @@ class _Fusion:
         blocks = np.unique(np.concatenate(near))
         self.context.log(f"surface: voxels of {voxel:.4g}, {len(blocks)} blocks, {len(self.indices)} views")
         volume = Volume(blocks, voxel, TRUNCATION * voxel)
-        for view, keys in zip(self._maps("Fusing depth", 0.25, 0.7), near, strict=True):
+        for view, keys in zip(self._maps("Fusing depth", self.indices, 0.25, 0.7), near, strict=True):
             volume.integrate(view, keys, self.context.check_cancelled)
         mesh = self._cut_out(volume)
         mesh = self._simplify(mesh)
         normals = vertex_normals(mesh)
-        mesh = paint(mesh, normals, self._maps("Colouring", 0.85, 0.98), max(2 * TRUNCATION * voxel, 0.02 * self.depth))
-        return Surface(mesh, normals, voxel, len(self.indices), self.notes)
+        tolerance = max(2 * TRUNCATION * voxel, 0.02 * self.depth)
+        painted = 0.98 if self.frames is None else 0.87
+        mesh = paint(mesh, normals, self._maps("Colouring", self.indices, 0.85, painted), tolerance)
+        texture = None if self.frames is None else self._bake(mesh, tolerance)
+        return Surface(mesh, normals, voxel, len(self.indices), self.notes, texture)
 
     # -- what there is
 
@@ -120,12 +135,12 @@ class _Fusion:
             raise EngineError("input", "No depth is certain enough for a surface.", "Lower the minimum confidence.")
         return float(np.median(depths)), float(np.median(footprints))
 
-    def _maps(self, stage: str, start: float, end: float) -> Iterator[ViewMap]:
-        """The views' maps, one at a time, as a stage between two fractions of the whole."""
-        for done, index in enumerate(self.indices):
+    def _maps(self, stage: str, indices: list[int], start: float, end: float) -> Iterator[ViewMap]:
+        """The maps of views, one at a time, as a stage between two fractions of the whole."""
+        for done, index in enumerate(indices):
             self.context.check_cancelled()
-            share = start + (end - start) * done / len(self.indices)
-            self.report(Progress(stage, done, len(self.indices), share))
+            share = start + (end - start) * done / len(indices)
+            self.report(Progress(stage, done, len(indices), share))
             yield self._map(index)
 
     def _map(self, index: int) -> ViewMap:
@@ -177,7 +192,7 @@ class _Fusion:
         """Every view's blocks, and bytes that all of them take; cut short as soon as that is too much."""
         near: list[np.ndarray] = []
         blocks = np.empty(0, np.int64)
-        for view in self._maps("Looking at depth", 0.0, 0.25):
+        for view in self._maps("Looking at depth", self.indices, 0.0, 0.25):
             points = view.points[view.known]
             extent = np.abs(points).max(initial=0) / (LARGEST * voxel)
             if extent > 1:  # more voxels in a row than can be counted: as bad as too many in all
@@ -213,3 +228,27 @@ class _Fusion:
             mesh = simplified(mesh, self.settings.faces, self.context.threads)
             self.context.check_cancelled()
         return mesh
+
+    # -- the texture
+
+    def _bake(self, mesh: Mesh, tolerance: float) -> Texture:
+        most = max(1, int(self.limit * SIGHTS_SHARE / (BYTES_PER_SIGHT * len(mesh.faces))))
+        step = -(-len(self.indices) // most)
+        indices = self.indices[::step]
+        maps = self._maps("Looking for the best frames", indices, 0.87, 0.93)
+        seen_by = best_views(mesh, maps, len(indices), tolerance, self.depth)
+        views = [self.result.views[index] for index in indices]
+        total, done = len(np.unique(seen_by)), 0
+
+        def read(number: int) -> np.ndarray:
+            nonlocal done
+            self.report(Progress("Composing the texture", done, total, 0.93 + 0.05 * done / total))
+            done += 1
+            return self.frames.read(self._position[indices[number]])
+
+        texture = bake(mesh, seen_by, views, read, self.settings.texture, self.context.check_cancelled)
+        self.context.log(
+            f"surface: texture of {texture.views} frames, {texture.scale:.3g} texels a pixel, "
+            f"{100 * texture.unseen:.1f} % of faces in no frame"
+        )
+        return texture

@@ -45,12 +45,17 @@ def vertex_normals(mesh: Mesh) -> np.ndarray:
 
 
 def part_of_vertices(count: int, faces: np.ndarray) -> np.ndarray:
-    """(count,) int64: the smallest number among the vertices of the same connected part.
+    """(count,) int64: the smallest number among the vertices of the same connected part."""
+    return parts_of(count, *np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]]).T)
 
-    Hook and shortcut: every vertex points to a smaller one of its part, and chains are cut short until nothing moves.
+
+def parts_of(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(count,) int64: of each thing the smallest number in its connected part; first and second (e,) are linked.
+
+    Hook and shortcut: every thing points to a smaller one of its part, and chains are cut short until nothing moves.
     """
     label = np.arange(count)
-    first, second = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]]).T.astype(np.int64)
+    first, second = first.astype(np.int64), second.astype(np.int64)
     while True:
         low = np.minimum(label[first], label[second])
         high = np.maximum(label[first], label[second])

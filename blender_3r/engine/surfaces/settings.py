@@ -10,6 +10,7 @@ from ..errors import EngineError
 # Pixels of the depth maps that a voxel covers, at the typical depth.
 DETAIL = {"draft": 4.0, "normal": 2.0, "fine": 1.2}
 FACES = 500_000
+TEXTURES = (256, 16384)  # texels a side that a texture may have
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class SurfaceSettings:
 
     faces: at most so many, 0 for all there are. min_confidence: 0..1, depth below it is left out. specks: connected
     parts of less than this share of the largest are left out.
-    memory_gb: how much may be used; None: what is free.
+    memory_gb: how much may be used; None: what is free. texture: texels a side of a picture composed of the original
+    frames, None for none.
     """
 
     detail: str = "normal"
@@ -27,6 +29,7 @@ class SurfaceSettings:
     min_confidence: float = 0.1
     specks: float = 0.005
     memory_gb: float | None = None
+    texture: int | None = None
 
     def check(self) -> None:
         """Raises EngineError("usage") for a value that makes no sense."""
@@ -36,6 +39,10 @@ class SurfaceSettings:
             (self.faces == 0 or self.faces >= 4, "The number of faces must be at least 4, or 0 for all."),
             (0 <= self.min_confidence <= 1, "The minimum confidence must lie between 0 and 1."),
             (0 <= self.specks <= 1, "The share of specks must lie between 0 and 1."),
+            (
+                self.texture is None or (isinstance(self.texture, int) and TEXTURES[0] <= self.texture <= TEXTURES[1]),
+                f"The texture must have {TEXTURES[0]} to {TEXTURES[1]} texels a side.",
+            ),
             (self.memory_gb is None or 0 < self.memory_gb < float("inf"), "The memory limit must be above 0."),
         ]
         for is_right, sentence in wrong:

@@ -18,7 +18,8 @@ class ViewMap:
     """One depth map, pixels flattened to n = height * width.
 
     depth (n,) float32, 0 where unknown or not trusted. points, normals (n, 3) float32 in the world, normals towards
-    the camera. weight (n,) float32: how much a pixel says. color (n, 3) uint8.
+    the camera. weight (n,) float32: how much a pixel says. color (n, 3) uint8. frame_width: of the original frame.
+    barrier (n,) float32: depth of what hides all behind it, 0 where unknown; pixels at depth edges have it, too.
     """
 
     height: int
@@ -30,11 +31,13 @@ class ViewMap:
     normals: np.ndarray
     weight: np.ndarray
     color: np.ndarray
+    frame_width: int
+    barrier: np.ndarray
 
     @property
     def size_bytes(self) -> int:
         """Memory that the map takes."""
-        return sum(a.nbytes for a in (self.depth, self.points, self.normals, self.weight, self.color))
+        return sum(a.nbytes for a in (self.depth, self.points, self.normals, self.weight, self.color, self.barrier))
 
     @property
     def centre(self) -> np.ndarray:
@@ -46,11 +49,23 @@ class ViewMap:
         """Indices of the pixels with depth."""
         return np.flatnonzero(self.depth > 0)
 
-    def locate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """World points (m, 3) float32 to (pixel (m,) int64, -1 outside or behind; planar depth (m,) float32)."""
+    @property
+    def scale(self) -> float:
+        """Pixels of the original frame that a pixel is wide."""
+        return self.frame_width / self.width
+
+    def places(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """World points (m, 3) float32 to (pixels (m, 2), nan where the camera cannot look; planar depth (m,))."""
         local = points @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
         z = local[:, 2]
         place = self.lens.project(local)
+        if self.lens.is_distorted:  # far outside the picture the distortion folds back into it
+            place[np.hypot(local[:, 0], local[:, 1]) >= self._reach * np.maximum(z, 0)] = np.nan
+        return place, z
+
+    def locate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """World points (m, 3) float32 to (pixel (m,) int64, -1 outside or behind; planar depth (m,) float32)."""
+        place, z = self.places(points)
         with np.errstate(invalid="ignore"):
             inside = (
                 (place[:, 0] >= _MARGIN)
@@ -58,8 +73,6 @@ class ViewMap:
                 & (place[:, 0] < self.width - _MARGIN)
                 & (place[:, 1] < self.height - _MARGIN)
             )
-        if self.lens.is_distorted:  # far outside the picture the distortion folds back into it
-            inside &= np.hypot(local[:, 0], local[:, 1]) < self._reach * np.maximum(z, 0)
         column, row = (np.where(inside, place[:, axis], 0).astype(np.int64) for axis in range(2))
         return np.where(inside, row * self.width + column, -1), z
 
@@ -83,6 +96,7 @@ def read_view(view: View, arrays: dict[str, np.ndarray], min_confidence: float, 
     usable = np.isfinite(depth) & (depth > 0) & (depth <= farthest) & (confidence >= min_confidence)
     if sky is not None:
         usable &= ~np.asarray(sky)
+    barrier = np.where(usable, depth, 0)
     lens = view.intrinsics.scaled_to(width, height)
     rows, columns = np.mgrid[:height, :width].astype(np.float32) + np.float32(0.5)
     rays = lens.rays(np.stack([columns, rows], axis=-1)).astype(np.float32)
@@ -106,4 +120,6 @@ def read_view(view: View, arrays: dict[str, np.ndarray], min_confidence: float, 
         (normals @ rotation.T).reshape(-1, 3).astype(np.float32),
         np.where(usable, weight, 0).reshape(-1).astype(np.float32),
         np.asarray(arrays["color"]).reshape(-1, 3),
+        view.intrinsics.width,
+        barrier.reshape(-1),
     )

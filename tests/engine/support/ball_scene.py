@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.reconstruction import Intrinsics, Reconstruction, View
+from blender_3r.engine.source import Source
 
 CENTRE, RADIUS = np.array([0.0, -1.0, 4.0]), 0.8
 FLOOR = 0.013  # y, which points down; not where a row of voxels lies
@@ -31,10 +33,10 @@ def poses(count: int) -> list[np.ndarray]:
     return found
 
 
-def maps(view: View) -> dict[str, np.ndarray]:
-    """What a view sees: depth 0 above the horizon and farther than 7."""
-    lens = view.intrinsics.scaled_to(SIZE[1], SIZE[0])
-    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
+def _hit(view: View, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(planar depth, 0 above the horizon and farther than 7; whether the ball is hit; where), per pixel."""
+    lens = view.intrinsics.scaled_to(width, height)
+    rows, columns = np.mgrid[:height, :width] + 0.5
     rays = lens.rays(np.stack([columns, rows], axis=-1)) @ view.world_from_camera[:3, :3].T
     eye = view.world_from_camera[:3, 3]
     floor = np.where(rays[..., 1] > 0, (FLOOR - eye[1]) / np.where(rays[..., 1] > 0, rays[..., 1], 1), 0)
@@ -43,8 +45,22 @@ def maps(view: View) -> dict[str, np.ndarray]:
     ball = np.where(root > 0, (-b - np.sqrt(np.maximum(root, 0))) / a, 0)
     on_ball = (ball > 0) & ((floor <= 0) | (ball < floor))
     depth = np.where(on_ball, ball, np.where(floor < 7, floor, 0)).astype(np.float32)
+    return depth, on_ball, eye + np.where(on_ball, ball, floor)[..., None] * rays
+
+
+def maps(view: View) -> dict[str, np.ndarray]:
+    """What a view sees, in plain colours."""
+    depth, on_ball, _ = _hit(view, *SIZE)
     color = np.where(on_ball[..., None], np.uint8(BALL_COLOR), np.uint8(FLOOR_COLOR)).astype(np.uint8)
     return {"depth": depth, "confidence": np.ones(SIZE, np.float32), "color": color}
+
+
+def picture(view: View) -> np.ndarray:
+    """(h, w, 3) uint8: the frame of a view, with a pattern that is fixed to ball (red) and floor (blue)."""
+    _, on_ball, where = _hit(view, view.intrinsics.height, view.intrinsics.width)
+    waves = np.sin(where[..., 0] * 3) * np.sin(where[..., 1] * 3 + where[..., 2] * 2)
+    ball, floor = np.array([210, 60, 30]), np.array([40, 100, 200])
+    return np.rint(np.where(on_ball[..., None], ball, floor) + 30 * waves[..., None]).astype(np.uint8)
 
 
 def cameras(count: int, **values: object) -> Reconstruction:
@@ -59,6 +75,20 @@ def make_job(folder: Path, count: int = 7, dense: bool = True, **values: object)
     job.write_cameras(result)
     for index, view in enumerate(result.views if dense else ()):
         job.write_view(index, maps(view))
+    return job
+
+
+def make_filmed_job(folder: Path, count: int = 7) -> JobFolder:
+    """make_job with photos of the scene in folder/photos."""
+    job = make_job(folder / "job", count)
+    result = job.read_cameras()
+    (folder / "photos").mkdir()
+    files = [folder / "photos" / f"{view.file}.png" for view in result.views]
+    for view, file in zip(result.views, files, strict=True):
+        cv2.imwrite(str(file), cv2.cvtColor(picture(view), cv2.COLOR_RGB2BGR))
+        view.file = file.name
+    job.write_cameras(result)
+    job.write_json("request", {"source": Source("photos", tuple(map(str, files))).to_json()})
     return job
 
 
