@@ -63,6 +63,15 @@ class THREER_PG_surfaces(bpy.types.PropertyGroup):
         max=1.0,
         subtype="FACTOR",
     )
+    texture: bpy.props.EnumProperty(
+        name="Texture",
+        description="Compose a picture for the surface from the original frames, sharper than colours per vertex",
+        items=(
+            ("0", "Off", "Colours per vertex alone"),
+            ("2048", "2048", "A picture of 2048 x 2048 pixels"),
+            ("4096", "4096", "A picture of 4096 x 4096 pixels"),
+        ),
+    )
     which: bpy.props.EnumProperty(
         name="Views",
         description="Which views get a surface of their own",

@@ -168,6 +168,7 @@ def _turn(context: bpy.types.Context) -> Turn:
         "voxel": settings.voxel if settings.use_voxel else None,
         "faces": settings.faces,
         "min_confidence": settings.min_confidence,
+        "texture": int(settings.texture) or None,
     }
 
     launch = launcher(lambda: SurfaceJob(command, folder, wishes, keeper=session.keeper))

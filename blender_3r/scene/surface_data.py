@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class SurfaceMesh:
 
     colors (n, 3) uint8 sRGB, of the fused surface. uv (n, 2) float32, of a view's: the place in the original frame,
     (0, 0) at its lower left corner, as upright as the engine sees it. view: index of the view, None when fused.
+    edges (k, 2) int32 and the one that each corner begins (3m,) int32; None: Blender finds them, which is one long
+    step. texture: places (m, 3, 2) float32 of corners in a picture, and its file.
     """
 
     vertices: np.ndarray
@@ -27,6 +30,8 @@ class SurfaceMesh:
     colors: np.ndarray | None = None
     uv: np.ndarray | None = None
     view: int | None = None
+    edges: tuple[np.ndarray, np.ndarray] | None = None
+    texture: tuple[np.ndarray, Path] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,13 @@ def read_fused(folder: str | os.PathLike[str]) -> Surfaces:
     )
     if not whole or (len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices)):
         raise EngineError("input", f"The surface in {job.path} is damaged.", "Make it again.")
-    return Surfaces(data, [SurfaceMesh(vertices, faces, colors=color)])
+    texture = job.read_texture()
+    if texture is not None:
+        uv = np.ascontiguousarray(texture[0])
+        if uv.shape != (len(faces), 3, 2) or uv.dtype != np.float32 or not np.isfinite(uv).all():
+            raise EngineError("input", f"The texture in {job.path} is damaged.", "Make the surface again.")
+        texture = uv, texture[1]
+    return Surfaces(data, [SurfaceMesh(vertices, faces, colors=color, edges=_edges(faces), texture=texture)])
 
 
 def read_view_surfaces(
@@ -104,6 +115,20 @@ def spread(indices: list[int], count: int) -> list[int]:
         return indices
     places = (np.arange(count) + 0.5) * len(indices) / count
     return [indices[int(place)] for place in places]
+
+
+def _edges(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Edges (k, 2) int32, and the one that each corner begins (3m,) int32, as Blender has them."""
+    ends = np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1).reshape(-1, 2)
+    keys = ends.min(axis=1).astype(np.int64) << 32 | ends.max(axis=1)
+    order = np.argsort(keys)
+    ranked = keys[order]
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = ranked[1:] != ranked[:-1]
+    of_corner = np.empty(len(order), np.int32)
+    of_corner[order] = np.cumsum(is_new) - 1
+    found = ranked[is_new]
+    return np.stack([found >> 32, found & 0xFFFFFFFF], axis=1).astype(np.int32), of_corner
 
 
 def _grid(

@@ -18,18 +18,41 @@ LOOKS = (
     ("LIT", "Lit", "The colours of the footage, lit by the scene's lights"),
     ("CATCHER", "Catcher", "Shadow catcher: invisible but for the shadows of other objects (Cycles)"),
 )
+_OF_FUSED = ("surface material", "texture material")
+_PICTURE = "3R Frame"  # the node that has the frame, or the texture
 _LIT = "3R Lit"  # the node whose value tells how much of the scene's light counts
 
 
-def fused_material(data: JobData) -> bpy.types.Material:
-    """The job's material of vertex colours, made if it is not there."""
-    material = tags.find(bpy.data.materials, data.folder, "surface material")
+def fused_material(data: JobData, texture: Path | None = None) -> bpy.types.Material:
+    """The job's material of vertex colours, or of a texture, made if it is not there; the picture as it is now."""
+    role = "surface material" if texture is None else "texture material"
+    material = tags.find(bpy.data.materials, data.folder, role)
+    other = next((one for one in bpy.data.materials if is_own(one) and one[tags.JOB] == data.folder), None)
     if material is None:
-        material = _new_material(data, f"{data.name} Surface", "surface material", "")
-        color = material.node_tree.nodes.new("ShaderNodeAttribute")
-        color.attribute_name = "Col"
+        name = f"{data.name} Surface" if texture is None else f"{data.name} Texture"
+        material = _new_material(data, name, role, "")
+        if texture is None:
+            color = material.node_tree.nodes.new("ShaderNodeAttribute")
+            color.attribute_name = "Col"
+        else:
+            color = material.node_tree.nodes.new("ShaderNodeTexImage")
+            color.name = _PICTURE
+            color.extension = "EXTEND"
         _finish(material, color.outputs["Color"])
+        lit = _lit_of(other)
+        if lit is not None:
+            _lit_of(material).default_value = lit.default_value
+    picture = material.node_tree.nodes.get(_PICTURE)
+    if picture is not None and texture is not None:
+        picture.image = bpy.data.images.load(str(texture), check_existing=True)
+        picture.image.reload()  # it may have been another one when it was loaded
+        material.node_tree.nodes.active = picture  # what Solid shows with Color: Texture
     return material
+
+
+def is_own(material: bpy.types.Material | None) -> bool:
+    """Whether it is one of those that fused_material makes, for any job."""
+    return material is not None and material.library is None and material.get(tags.ROLE) in _OF_FUSED
 
 
 def view_material(data: JobData, view: View) -> tuple[bpy.types.Material, str]:
@@ -39,10 +62,10 @@ def view_material(data: JobData, view: View) -> tuple[bpy.types.Material, str]:
     if material is None:
         material = _new_material(data, f"{data.name} {Path(view.file).stem}", "view material", view.file)
         picture = material.node_tree.nodes.new("ShaderNodeTexImage")
-        picture.name = "3R Frame"
+        picture.name = _PICTURE
         picture.extension = "EXTEND"
         _finish(material, picture.outputs["Color"])
-    picture = material.node_tree.nodes.get("3R Frame")
+    picture = material.node_tree.nodes.get(_PICTURE)
     if picture is not None and image is not None:
         picture.image = image
         if frame is not None:  # Blender counts a movie from 1: one frame long, from the offset on, at any time
@@ -73,10 +96,16 @@ def upright_uv(uv: np.ndarray, data: JobData, view: View) -> np.ndarray:
 def set_look(item: bpy.types.Object, look: str) -> None:
     """Show a surface in one of LOOKS."""
     item.is_shadow_catcher = look == "CATCHER"
-    for material in filter(None, item.data.materials):
-        lit = material.node_tree.nodes.get(_LIT) if material.node_tree else None
+    for material in item.data.materials:
+        lit = _lit_of(material)
         if lit is not None:
-            lit.outputs[0].default_value = 0.0 if look == "FILMED" else 1.0
+            lit.default_value = 0.0 if look == "FILMED" else 1.0
+
+
+def _lit_of(material: bpy.types.Material | None) -> bpy.types.NodeSocket | None:
+    """The value that tells how much of the scene's light counts, None where there is none."""
+    node = material.node_tree.nodes.get(_LIT) if material is not None and material.node_tree else None
+    return node.outputs[0] if node is not None else None
 
 
 def _frame_image(data: JobData, view: View) -> tuple[bpy.types.Image | None, int | None, str]:

@@ -51,6 +51,20 @@ def add_fused(job, vertices: np.ndarray = QUAD) -> None:
     )
 
 
+def add_texture(job, color: tuple[float, float, float] = (0.2, 0.5, 0.8)) -> None:
+    """The left half of the surface of add_fused shows red, the right one color."""
+    image = bpy.data.images.new("texture", 64, 64)
+    pixels = np.ones((64, 64, 4), np.float32)
+    pixels[:, :32, :3], pixels[:, 32:, :3] = (1, 0, 0), color
+    image.pixels.foreach_set(pixels.reshape(-1))
+    path = job.path / "made.png"
+    image.filepath_raw, image.file_format = str(path), "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+    corner = np.float32([[0, 1], [1, 1], [1, 0], [0, 0]])  # of the vertices: y points down in the job
+    job.write_texture(corner[np.int32([[0, 2, 1], [0, 3, 2]])], path.read_bytes())
+
+
 def photo_job(folder: Path, orientation: int = 1):
     """Two photos of 64 x 36 upright pixels whose files are stored as orientation says, in four colours."""
     names = ["a.jpg", "b.jpg"]
@@ -131,6 +145,57 @@ def test_fused_surface_has_its_faces_and_colours(tmp_path, empty_file):
     assert all(polygon.normal.z < -0.99 for polygon in item.data.polygons), "towards the cameras"
     assert not item.data.validate()
     assert item.data.materials[0].name == "my shot Surface"
+
+
+def test_edges_are_those_that_blender_would_find(tmp_path, empty_file):
+    add_fused(video_job(tmp_path))
+    item = add_fused_surface(empty_file, tmp_path).objects[0]
+    mesh = item.data
+    assert sorted(tuple(sorted(edge.vertices)) for edge in mesh.edges) == [(0, 1), (0, 2), (0, 3), (1, 2), (2, 3)]
+    for polygon in mesh.polygons:
+        for loop in polygon.loop_indices:
+            after = loop + 1 if loop + 1 < polygon.loop_start + 3 else polygon.loop_start
+            ends = {mesh.loops[loop].vertex_index, mesh.loops[after].vertex_index}
+            assert set(mesh.edges[mesh.loops[loop].edge_index].vertices) == ends
+
+
+def test_a_textured_surface_is_seen_as_its_texture(tmp_path, empty_file):
+    """A Cycles still through the job's camera; then the surface is made again with another picture, and without."""
+    job = video_job(tmp_path)
+    large = 4 * QUAD - np.float32([0, 0, 5])
+    add_fused(job, large)
+    add_texture(job)
+    import_job(empty_file, tmp_path, ImportOptions(point_budget=0, plate=False))
+    item = add_fused_surface(empty_file, tmp_path).objects[0]
+    assert item.data.uv_layers.active.name == "Texture"
+    assert [slot.name for slot in item.data.materials] == ["my shot Texture"]
+    empty_file.frame_set(1)
+    seen = np.rint(255 * render(empty_file, tmp_path / "seen.png")[..., :3])
+    assert (np.abs(seen[:, :24] - (255, 0, 0)).max(axis=-1) <= 2).all()
+    assert (np.abs(seen[:, 40:] - (51, 128, 204)).max(axis=-1) <= 2).mean() > 0.99
+    set_look(item, "LIT")
+    add_fused(job, large)
+    add_texture(job, (0.0, 1.0, 0.0))
+    assert add_fused_surface(empty_file, tmp_path).objects == [item]
+    set_look(item, "FILMED")
+    again = render(empty_file, tmp_path / "again.png")
+    assert np.abs(again[:, 40:, :3] - (0, 1, 0)).max() < 0.02
+    assert len([image for image in bpy.data.images if image.name.startswith("texture")]) == 1
+    set_look(item, "LIT")
+    add_fused(job, large)
+    add_fused_surface(empty_file, tmp_path)
+    assert [slot.name for slot in item.data.materials] == ["my shot Surface"]
+    assert item.data.materials[0].node_tree.nodes["3R Lit"].outputs[0].default_value == 1.0, "the look stays"
+    assert not item.data.uv_layers
+
+
+def test_a_damaged_texture_is_refused(tmp_path, empty_file):
+    job = video_job(tmp_path)
+    add_fused(job)
+    add_texture(job)
+    job.write_texture(np.zeros((5, 3, 2), np.float32), (job.path / "surface" / "texture.png").read_bytes())
+    with pytest.raises(EngineError, match="texture in .* is damaged"):
+        add_fused_surface(empty_file, tmp_path)
 
 
 def test_a_job_that_is_not_in_the_scene_gets_its_root(tmp_path, empty_file):
