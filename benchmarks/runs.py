@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from .measure import Run, run_measured
-from .scenes import BLENDER, OURS, SIFT_INC, Bar, Case, footage, reference
+from .scenes import BLENDER, OURS, SIFT_INC, Bar, Case, disturbed, footage, reference
 from .scores import (
     dense_seconds,
     depth_maps,
@@ -106,6 +106,10 @@ class Runner:
             command += ["--focal", str(reference(scene)["images"][0]["fx"])]
         if case.known == "intrinsics":
             command += ["--intrinsics", scene / "reference.json"]
+        if case.known == "disturbed":
+            start = folder / "start.json"
+            start.write_text(json.dumps(disturbed(reference(scene))), encoding="utf-8")
+            command += ["--poses", start]
         return command if case.dense else [*command, "--no-dense"]
 
     def _frames_of(self, movie: Path, name: str) -> Path:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 OURS, SIFT_INC, KLT_GLOB, BLENDER = METHODS = ("ours", "sift_inc", "klt_glob", "blender")
 
@@ -38,8 +40,8 @@ class Case:
     """A scene under one condition.
 
     table: the table of the report it stands in. others: what is run beside ours. known: "focal" or "intrinsics", given
-    to every method. options: of the engine's command line. dense: ours also computes depth. timed: its times are
-    compared, so runs are repeated.
+    to every method, or "disturbed", the true cameras with errors as a start for ours. options: of the engine's command
+    line. dense: ours also computes depth. timed: its times are compared, so runs are repeated.
     """
 
     id: str
@@ -207,6 +209,30 @@ def footage(folder: Path) -> Path:
     if (folder / "images").is_dir():
         return folder / "images"
     raise NoData(f"The scene {folder.name} is not complete: there is no movie and no folder of images.")
+
+
+def disturbed(truth: dict[str, Any], seed: int = 1) -> dict[str, Any]:
+    """The true cameras as a network might give them: in every frame off by 2 % of the path's extent, by one degree and
+    by 5 % of the focal, without distortion.
+    """
+    rng = np.random.default_rng(seed)
+    poses = np.array([image["c2w"] for image in truth["images"]])
+    extent = float(np.linalg.norm(np.ptp(poses[:, :3, 3], axis=0)))
+    images = []
+    for image, pose in zip(truth["images"], poses):
+        pose[:3, 3] += 0.02 * extent * rng.normal(size=3) / np.sqrt(3)
+        x, y, z = np.radians(1.0) * _unit(rng.normal(size=3))
+        angle = np.radians(1.0)
+        cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) / angle
+        pose[:3, :3] @= np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+        focal = 1 + 0.05 * rng.normal()
+        lens = {"fx": image["fx"] * focal, "fy": image["fy"] * focal, "dist": None}
+        images.append({**image, **lens, "c2w": pose.tolist()})
+    return {**truth, "images": images}
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
 
 
 def reference(folder: Path) -> dict[str, Any]:
