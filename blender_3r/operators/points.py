@@ -9,6 +9,7 @@ from ..scene import compat
 from ..scene.point_crop import fit_crop_box
 from ..scene.point_kind import can_be_cloud, other_kind
 from ..scene.point_nodes import find_points, point_input, point_modifier
+from ..scene.point_solid import add_solid_display, remove_solid_display, show_solid_colors, solid_modifier
 from ..scene.point_views import hidden_flags, hide_views, list_views, view_names, views_of
 from ..scene.points import show_colors
 
@@ -146,6 +147,24 @@ class THREER_OT_show_point_colors(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class THREER_OT_show_solid_colors(PointsOperator, bpy.types.Operator):
+    """Give the points faces in the viewport, which Solid shows in their colours, or take the faces away again. \
+Slow for millions of points: lower the density then. Renders do not change"""
+
+    bl_idname = "threer.show_solid_colors"
+    bl_label = "Colors in Solid"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        points = find_points(context)
+        if solid_modifier(points) is not None:
+            remove_solid_display(points)
+            return {"FINISHED"}
+        add_solid_display(points)
+        if context.area is not None and context.area.type == "VIEW_3D":
+            show_solid_colors(context.space_data)
+        return {"FINISHED"}
+
+
 def listed_views(context: bpy.types.Context) -> bpy.types.Mesh | None:
     """The mesh of the views that the panel lists, or None before they are listed."""
     points = find_points(context)
@@ -159,4 +178,5 @@ classes = (
     THREER_OT_show_views,
     THREER_OT_change_points,
     THREER_OT_show_point_colors,
+    THREER_OT_show_solid_colors,
 )

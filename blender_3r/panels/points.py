@@ -8,6 +8,7 @@ from ..operators.points import listed_views
 from ..scene import compat, dynamic
 from ..scene.point_kind import can_be_cloud
 from ..scene.point_nodes import INPUTS, find_points, point_input, point_modifier
+from ..scene.point_solid import solid_modifier
 from ..scene.point_views import view_names
 from . import text
 
@@ -80,10 +81,13 @@ class THREER_PT_points(_PointsPanel, bpy.types.Panel):
         side = row.row()
         side.alignment = "RIGHT"
         side.label(text=text.count(count))
-        if context.space_data.shading.type == "SOLID":
+        if solid_modifier(points) is not None:
+            layout.operator("threer.show_solid_colors", text="Remove Faces of Solid", icon="X")
+        elif context.space_data.shading.type == "SOLID":
             box = layout.box()
             text.draw_wrapped(box, "Solid draws points gray.", icon="INFO")
             box.operator("threer.show_point_colors", icon="SHADING_TEXTURE")
+            box.operator("threer.show_solid_colors", icon="SHADING_SOLID")
         column = _rows(layout)
         _draw_inputs(context, column, "Look")
         if can_be_cloud():
