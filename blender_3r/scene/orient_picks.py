@@ -84,7 +84,7 @@ def _vertices(item: bpy.types.Object) -> np.ndarray:
     mesh.vertices.foreach_get("select", chosen)
     order = np.flatnonzero(chosen)
     clicked = bmesh.from_edit_mesh(mesh).select_history
-    elements = [clicked[place] for place in range(len(clicked))]  # Blender 5.2's iterator of it does not iterate
+    elements = [clicked[place] for place in range(len(clicked))]  # its iterator fails in Python 3.13
     history = [element.index for element in elements if isinstance(element, bmesh.types.BMVert)]
     if sorted(history) == order.tolist():  # else they were not clicked one by one
         order = np.array(history, dtype=np.int64)
