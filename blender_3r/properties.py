@@ -68,8 +68,8 @@ class THREER_PG_surfaces(bpy.types.PropertyGroup):
         description="Compose a picture for the surface from the original frames, sharper than colours per vertex",
         items=(
             ("0", "Off", "Colours per vertex alone"),
-            ("2048", "2048", "A picture of 2048 x 2048 pixels"),
-            ("4096", "4096", "A picture of 4096 x 4096 pixels"),
+            ("2048", "2K", "A picture of 2048 x 2048 pixels"),
+            ("4096", "4K", "A picture of 4096 x 4096 pixels"),
         ),
     )
     which: bpy.props.EnumProperty(

@@ -259,11 +259,20 @@ def main() -> None:
     import point_scenarios
     import report_scenarios
     import scenarios
+    import shot_scenarios
     import surface_scenarios
 
     bpy.context.preferences.view.show_splash = False  # it would swallow the first click
     gui = Gui(Path(out), archive)
-    places = (scenarios, ease_scenarios, method_scenarios, point_scenarios, surface_scenarios, report_scenarios)
+    places = (
+        scenarios,
+        ease_scenarios,
+        method_scenarios,
+        point_scenarios,
+        surface_scenarios,
+        report_scenarios,
+        shot_scenarios,
+    )
     played = (getattr(module, name, None) for module in places)
     scenario = next(found for found in played if found is not None)
     player = Player(gui, scenario(gui))
