@@ -322,6 +322,21 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
             ("zoom", "Zoom", "A focal length for each frame"),
         ),
     )
+    mask_from: bpy.props.EnumProperty(
+        name="Mask",
+        description="What of the picture is left alone: people, screens, a logo",
+        items=(
+            ("NO", "None", "Use the whole picture"),
+            ("FILES", "Images or Movie", "White is left alone; numbered or named as the frames are"),
+            ("ALPHA", "Alpha", "What is transparent in the footage is left alone"),
+        ),
+    )
+    mask_path: bpy.props.StringProperty(
+        name="Mask File",
+        description="A movie, one image for all frames, one image of a numbered sequence, or a folder of images",
+        subtype="FILE_PATH",
+    )
+    mask_invert: bpy.props.BoolProperty(name="Invert", description="Black is left alone, white is used")
     dense: bpy.props.BoolProperty(
         name="Dense Points", description="Also measure depth and fill the scene with points", default=True
     )

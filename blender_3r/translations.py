@@ -125,6 +125,11 @@ _GERMAN = {
     "Precision": "Genauigkeit",
     "Processor": "Prozessor",
     "Shrink to Fit": "Passend verkleinern",
+    # mask
+    "Alpha": "Alpha",
+    "Images or Movie": "Bilder oder Film",
+    "Invert": "Umkehren",
+    "Mask": "Maske",
     # lens
     "Fixed": "Fest",
     "Focal Length": "Brennweite",

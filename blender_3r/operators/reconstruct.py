@@ -40,10 +40,23 @@ def request_of(settings: THREER_PG_settings) -> dict[str, Any]:
     focal = footage.focal_in_pixels(settings)
     if focal is not None:
         values["focal_px"] = focal
+    values |= _mask_settings(settings)
     if settings.points:
         values["points"] = settings.points
     values |= model_choice.network_settings(settings)
     return {"engine_version": __version__, "method": settings.method, "source": source.to_json(), "settings": values}
+
+
+def _mask_settings(settings: THREER_PG_settings) -> dict[str, Any]:
+    """Raises EngineError when a mask is asked for and no file is chosen."""
+    if settings.mask_from == "NO":
+        return {}
+    path = "alpha"
+    if settings.mask_from == "FILES":
+        if not settings.mask_path:
+            raise EngineError("usage", "No mask is chosen.", "Choose its file or folder, or set Mask to None.")
+        path = os.path.abspath(bpy.path.abspath(settings.mask_path))
+    return {"mask": path, **({"mask_invert": True} if settings.mask_invert else {})}
 
 
 def delivery_of(settings: THREER_PG_settings) -> Delivery:

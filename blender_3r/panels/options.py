@@ -41,6 +41,12 @@ class THREER_PT_frames(_Options, bpy.types.Panel):
         rows.prop(settings, "first")
         rows.prop(settings, "last")
         rows.prop(settings, "step")
+        if settings.method in ("auto", "classic"):
+            column.prop(settings, "mask_from")
+            if settings.mask_from == "FILES":
+                column.prop(settings, "mask_path", text="")
+            if settings.mask_from != "NO":
+                column.prop(settings, "mask_invert")
 
 
 class THREER_PT_lens(_Options, bpy.types.Panel):
