@@ -19,6 +19,7 @@ def surfaces(gui):
         bpy.data.objects.remove(bpy.data.objects[name])
     bpy.ops.threer.import_job(directory=str(job), point_budget=0)
     opened(gui, "surfaces", "THREER_PT_surfaces")
+    gui.settings.surfaces.texture = "2048"
     bpy.utils.unregister_class(bpy.types.THREER_PT_main)  # so that the panel begins at the top of the sidebar
     gui.area.tag_redraw()
     yield from gui.pause(1.0)
@@ -33,19 +34,30 @@ def surfaces(gui):
     yield from note_stalls(gui, gui.gaps[since:], turns)
     surface = bpy.data.objects["courtyard Surface"]
     assert len(surface.data.polygons) > 10_000
+    assert [one.name for one in surface.data.materials] == ["courtyard Texture"]
     space = gui.area.spaces.active
-    space.shading.type = "MATERIAL"
     space.overlay.show_relationship_lines = False
     with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
         bpy.ops.view3d.view_all()
     space.region_3d.view_distance *= 0.6
-    yield from gui.pause(4.0)
-    yield from gui.shot("surface-window", whole=True)
+    yield from in_material_preview(gui, "surface-window")
     bpy.context.scene.frame_set(21)
     yield from gui.click("threer.add_view_surfaces")
     surface.hide_set(True)
     with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
         bpy.ops.view3d.view_camera()
-    yield from gui.pause(5.0)
-    yield from gui.shot("view-surface-window", whole=True)
+    yield from in_material_preview(gui, "view-surface-window")
     yield from gui.click("threer.surface_look")
+
+
+def in_material_preview(gui, name):
+    """A picture of the window in Material Preview, and back: without a graphics card every redraw takes a second in
+    it, 16 of them unless told otherwise, and a search for a button redraws for every place that the mouse looks at.
+    """
+    shading = gui.area.spaces.active.shading
+    bpy.context.scene.eevee.taa_samples = 4
+    shading.type = "MATERIAL"
+    yield from gui.pause(4.0)
+    yield from gui.shot(name, whole=True)
+    shading.type = "SOLID"
+    yield from gui.pause(0.5)
