@@ -40,6 +40,9 @@ def shot(gui):
     yield from gui.wait(lambda: np.allclose(np.array(bpy.data.objects[name].matrix_world), after), "the redo")
     if bpy.context.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.utils.unregister_class(bpy.types.THREER_PT_points)  # so that the button is in sight
+    gui.area.tag_redraw()
+    yield from gui.pause(0.5)
     yield from gui.click("threer.setup_shot")
     yield from gui.pause(1.0)
     yield from gui.shot("shot-dialog", whole=True)
