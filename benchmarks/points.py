@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -196,7 +197,7 @@ def report(
         f"written took {median('ours', 'slice') * 1000:.0f} ms of the main thread."
     )
     facts = (
-        f"- Written by `python -m benchmarks.points`\n- Machine: {before}; {busy()} at the end\n"
+        f"- Written by `python -m benchmarks.points`\n- Machine: {before}; {busy()} at the end; niceness {os.nice(0)}\n"
         f"- Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}, commit {commit.strip()}"
     )
     checks = [[bar.what, bar.reached, bar.bar, "pass" if bar.passed else "MISSED"] for bar in bars]
