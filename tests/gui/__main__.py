@@ -24,7 +24,8 @@ ROOT = HERE.parent.parent
 WINDOW = HERE / "blender-window.sh"
 SCENARIOS = """install_zip first_steps dropped clip_editor photos installing engine_care job troubles busy_artist
   disabled quits killed models methods
-  points surfaces report report_after_job export shot real_job""".split()
+  points moving surfaces report
+  report_after_job export shot real_job""".split()
 CANNOT = 77
 SETUP_S = 600
 PICTURES = """first_steps/offline first_steps/no-engine installing/installing installing/install-failed

@@ -256,6 +256,7 @@ def main() -> None:
     sys.path[:0] = [str(here), str(here.parent)]
     import ease_scenarios
     import method_scenarios
+    import moving_scenarios
     import point_scenarios
     import report_scenarios
     import scenarios
@@ -268,6 +269,7 @@ def main() -> None:
         scenarios,
         ease_scenarios,
         method_scenarios,
+        moving_scenarios,
         point_scenarios,
         surface_scenarios,
         report_scenarios,
