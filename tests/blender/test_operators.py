@@ -12,8 +12,8 @@ import extension
 import pytest
 from test_client_process import is_alive, wait_gone
 
-from blender_3r.client import job as job_module
 from blender_3r.client import courier as courier_module
+from blender_3r.client import job as job_module
 from blender_3r.client.session import session
 from blender_3r.engine.errors import EngineError
 from blender_3r.operators import footage, reconstruct

@@ -194,7 +194,7 @@ def test_a_damaged_texture_is_refused(tmp_path, empty_file):
     add_fused(job)
     add_texture(job)
     job.write_texture(np.zeros((5, 3, 2), np.float32), (job.path / "surface" / "texture.png").read_bytes())
-    with pytest.raises(EngineError, match="texture in .* is damaged"):
+    with pytest.raises(EngineError, match=r"texture in .* is damaged"):
         add_fused_surface(empty_file, tmp_path)
 
 
