@@ -145,9 +145,13 @@ class JobFolder:
         """Put all arrays of a view (VIEW_ARRAYS) in place at once."""
         self._write_set(self._view_path(index), arrays, VIEW_ARRAYS)
 
-    def read_view(self, index: int) -> dict[str, np.ndarray]:
-        """Memory-mapped arrays of a view. Raises EngineError("input") when they are missing or damaged."""
-        return self._read_set(self._view_path(index), VIEW_ARRAYS)
+    def read_view(self, index: int, extras: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+        """Memory-mapped arrays of a view, and those of these extras that are there.
+
+        Raises EngineError("input") when they are missing or damaged.
+        """
+        there = tuple(name for name in extras if self.has_extra(index, name))
+        return self._read_set(self._view_path(index), (*VIEW_ARRAYS, *there))
 
     def add_to_view(self, index: int, arrays: dict[str, np.ndarray]) -> None:
         """Put further arrays (VIEW_EXTRAS) to those of a view, one by one; write_view takes them away again."""

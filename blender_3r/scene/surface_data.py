@@ -94,7 +94,7 @@ def read_view_surfaces(
     stride = max(1, int(np.ceil(np.sqrt(total / max(budget, 1)))))
     meshes = []
     for index in chosen:
-        arrays, view = job.read_view(index), data.reconstruction.views[index]
+        arrays, view = job.read_view(index, ("sky",)), data.reconstruction.views[index]
         mesh = _grid(index, view, arrays, min_confidence, stride, edge_angle)
         if len(mesh.faces):
             meshes.append(mesh)

@@ -124,7 +124,7 @@ def test_one_view_is_enough(tmp_path):
     assert np.percentile(ball_scene.distance(surface.mesh.vertices) / surface.voxel, 95) < 1.0
 
 
-def test_sky_and_doubtful_depth_are_left_out(tmp_path):
+def test_doubtful_depth_is_left_out(tmp_path):
     job = ball_scene.make_job(tmp_path, 3)
     for index in range(3):
         arrays = {name: np.array(array) for name, array in job.read_view(index).items()}
@@ -133,6 +133,14 @@ def test_sky_and_doubtful_depth_are_left_out(tmp_path):
     only_ball = made(job, faces=0)
     assert ball_scene.is_on_ball(only_ball.mesh.vertices).all()
     assert not ball_scene.is_on_ball(made(job, faces=0, min_confidence=0.0).mesh.vertices).all()
+
+
+def test_sky_is_left_out(tmp_path):
+    job = ball_scene.make_job(tmp_path, 3)
+    assert not ball_scene.is_on_ball(made(job, faces=0).mesh.vertices).all()
+    for index in range(3):
+        job.add_to_view(index, {"sky": np.array(job.read_view(index)["color"][..., 0] != ball_scene.BALL_COLOR[0])})
+    assert ball_scene.is_on_ball(made(job, faces=0).mesh.vertices).all()
 
 
 # -- the job folder
