@@ -105,9 +105,10 @@ CASES = [
     ("photos", 1, ("mast3r-512",), {"free": 2.0}, "", "", "those on this machine need more than 2.0 GB of memory."),
     ("photos", 1, ALL, {"has_torch": False}, "", "", "this engine has no PyTorch."),
     # known poses: what takes them
-    ("movie", 40, ALL, {"known": POSES}, "multiview", "pi3x", "with known poses, which it takes."),
-    ("movie", 40, ("mast3r-512",), {"known": POSES}, "pairwise", "mast3r-512", "with known poses, which it takes."),
-    ("movie", 40, ("vggt-1b",), {"known": POSES}, "classic", "", "without the known poses, which take a network."),
+    ("movie", 40, ALL, {"known": POSES}, "classic", "", "solved from the known poses."),
+    ("photos", 40, ALL, {"known": POSES}, "multiview", "pi3x", "with known poses, which it takes."),
+    ("photos", 40, ("mast3r-512",), {"known": POSES}, "pairwise", "mast3r-512", "with known poses, which it takes."),
+    ("photos", 40, ("vggt-1b",), {"known": POSES}, "classic", "", "without the known poses, which take a network."),
     ("photos", 1, ("vggt-1b",), {"known": POSES}, "multiview", "vggt-1b", "one image"),
     # a model that is asked for: its method, here or not
     (
@@ -143,7 +144,7 @@ def test_choices(kind, count, here, more, method, model, says):
         ("photos", 1, (), {"commercial_only": True}, "vggt-1b-commercial"),
         ("photos", 3, (), {}, "mast3r-512"),
         ("photos", 3, ("wint3r-512",), {"commercial_only": True}, "vggt-1b-commercial"),
-        ("movie", 40, (), {"known": POSES}, "mast3r-512"),
+        ("photos", 40, (), {"known": POSES}, "mast3r-512"),
         ("movie", 40, (), {}, ""),
         ("photos", 3, ALL, {}, ""),
     ],

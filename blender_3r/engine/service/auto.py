@@ -3,9 +3,9 @@
 Only the method classic has been measured on footage (benchmarks): paths of shots with 60 to 450 frames within 0.02 to
 0.2 % of their length, of sets with 11 to 50 photos within 0.09 %. What the networks can do is known from their
 publications alone. So a network is chosen only where classic cannot help, or hardly: for one image; for few pictures,
-two of which do not tell a focal length (10 % off, and the depth with it); for known poses, which classic does not take;
-and on a graphics card for shots longer than classic was ever measured with. Whether a camera moves is not known before
-the job runs: classic finds out, and says so for a tripod.
+two of which do not tell a focal length (10 % off, and the depth with it); for known poses of photos, which classic does
+not take (those of footage it does); and on a graphics card for shots longer than classic was ever measured with.
+Whether a camera moves is not known before the job runs: classic finds out, and says so for a tripod.
 
 Standard library only: made for the panel at every change of a setting.
 """
@@ -251,6 +251,8 @@ def _asked_for(model: str, catalogue: Sequence[Weights]) -> Choice:
 
 
 def _for_poses(footage: Footage, here: _Here) -> Choice:
+    if footage.is_video and footage.count > 1:
+        return _classic(footage, ", solved from the known poses")
     best = here.best(FOR_POSES)
     if best is not None:
         return _network(best, footage, "with known poses, which it takes")
