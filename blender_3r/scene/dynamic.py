@@ -15,9 +15,8 @@ import numpy as np
 from . import compat
 from .cloud import Cloud
 from .jobdata import JobData
-from .nodes import Tree, result
+from .nodes import MARK, Tree, result, shared_group
 from .plate import scene_frames
-from .point_materials import MARK
 from .points import Points, write_points_in_slices
 
 GROUP = "3R Moving v1"
@@ -101,12 +100,9 @@ def copy_moving_display(source: bpy.types.Object, target: bpy.types.Object) -> N
 
 def moving_group() -> bpy.types.NodeTree:
     """The shared node group; a group of that name that is not ours stays as it is."""
-    for group in bpy.data.node_groups:
-        if group.get(MARK) == GROUP and group.library is None:
-            return group
-    group = bpy.data.node_groups.new(GROUP, "GeometryNodeTree")
-    group[MARK] = GROUP
-    group.is_modifier = True
+    group, is_new = shared_group(GROUP)
+    if not is_new:
+        return group
     for in_out in ("OUTPUT", "INPUT"):
         group.interface.new_socket("Geometry", in_out=in_out, socket_type="NodeSocketGeometry")
     for name, text in INPUTS:

@@ -8,6 +8,8 @@ import bpy
 
 Value = Any  # a socket to link from, or the constant that the input shall have
 
+MARK = "threer_builtin"  # on what is ours of node groups and materials: its name when it was made
+
 _COLUMN, _ROW = 220, 170
 
 
@@ -80,3 +82,17 @@ def _socket(sockets: bpy.types.NodeInputs | bpy.types.NodeOutputs, name: str | i
     """Up to 5.1 a node has sockets for all its data types, most of them switched off."""
     used = [socket for socket in sockets if socket.enabled]
     return used[name] if isinstance(name, int) else next(socket for socket in used if socket.name == name)
+
+
+def shared_group(name: str) -> tuple[bpy.types.NodeTree, bool]:
+    """Our geometry node group of that name, and whether it is new: then it is empty yet.
+
+    A group of that name that is not ours stays as it is.
+    """
+    for group in bpy.data.node_groups:
+        if group.get(MARK) == name and group.library is None:
+            return group, False
+    group = bpy.data.node_groups.new(name, "GeometryNodeTree")
+    group[MARK] = name
+    group.is_modifier = True
+    return group, True

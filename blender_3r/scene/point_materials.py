@@ -9,11 +9,10 @@ import numpy as np
 
 from . import compat
 from .cloud import linear_colors
-from .nodes import Tree, result
+from .nodes import MARK, Tree, result
 
 EMISSIVE = "3R Points"
 LIT = "3R Points Lit"
-MARK = "threer_builtin"
 
 # Viridis in five steps, sRGB: even steps of brightness, also for who cannot tell red from green.
 _RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import bpy
 
 from . import compat, tags
-from .nodes import Tree, result
-from .point_materials import DISPLAYS, MARK, points_material
+from .nodes import MARK, Tree, result, shared_group
+from .point_materials import DISPLAYS, points_material
 from .point_views import update_views
 
 GROUP = "3R Points v2"
@@ -109,12 +109,9 @@ def point_input(modifier: bpy.types.NodesModifier, name: str) -> str:
 
 def points_group() -> bpy.types.NodeTree:
     """The shared node group; a group of that name that is not ours stays as it is."""
-    for group in bpy.data.node_groups:
-        if group.get(MARK) == GROUP and group.library is None:
-            return group
-    group = bpy.data.node_groups.new(GROUP, "GeometryNodeTree")
-    group[MARK] = GROUP
-    group.is_modifier = True
+    group, is_new = shared_group(GROUP)
+    if not is_new:
+        return group
     sockets = _add_interface(group)
     _add_nodes(Tree(group))
     sockets["Display"].default_value = "Color"  # known only now that the menu is linked

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import bpy
 
-from .nodes import Tree, result
-from .point_materials import MARK, points_material
+from .nodes import MARK, Tree, result, shared_group
+from .point_materials import points_material
 
 GROUP = "3R Solid Points v1"
 DOT = "3R Dot"
@@ -54,12 +54,9 @@ def show_solid_colors(space: bpy.types.SpaceView3D) -> None:
 
 def solid_group() -> bpy.types.NodeTree:
     """The shared node group; a group of that name that is not ours stays as it is."""
-    for group in bpy.data.node_groups:
-        if group.get(MARK) == GROUP and group.library is None:
-            return group
-    group = bpy.data.node_groups.new(GROUP, "GeometryNodeTree")
-    group[MARK] = GROUP
-    group.is_modifier = True
+    group, is_new = shared_group(GROUP)
+    if not is_new:
+        return group
     for in_out in ("OUTPUT", "INPUT"):
         group.interface.new_socket("Geometry", in_out=in_out, socket_type="NodeSocketGeometry")
     tree = Tree(group)

@@ -23,6 +23,16 @@ def empty_file():
     return bpy.context.scene
 
 
+@pytest.fixture
+def threer(empty_file):
+    """The extension switched on; the settings of the scene."""
+    import extension
+
+    extension.switch_on()
+    yield empty_file.threer
+    extension.switch_off()
+
+
 def pytest_sessionfinish(session, exitstatus):
     global _exit_status
     _exit_status = int(exitstatus)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
-import extension
 import jobs
 import numpy as np
 import pytest
@@ -17,12 +16,7 @@ from blender_3r.scene.depth_images import load_depth
 from blender_3r.scene.job import ImportOptions, import_job
 from blender_3r.scene.jobdata import read_job
 
-
-@pytest.fixture(autouse=True)
-def threer(empty_file):
-    extension.switch_on()
-    yield bpy.context.scene.threer
-    extension.switch_off()
+pytestmark = pytest.mark.usefixtures("threer")
 
 
 @pytest.fixture

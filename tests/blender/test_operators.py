@@ -21,11 +21,7 @@ from blender_3r.operators import footage, reconstruct
 MOVIE = extension.ROOT / "demo" / "courtyard.mp4"
 
 
-@pytest.fixture(autouse=True)
-def threer(empty_file):
-    extension.switch_on()
-    yield bpy.context.scene.threer
-    extension.switch_off()
+pytestmark = pytest.mark.usefixtures("threer")
 
 
 @pytest.fixture

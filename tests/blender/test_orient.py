@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bpy
-import extension
 import jobs
 import numpy as np
 import pytest
@@ -18,11 +17,7 @@ FLOOR = np.column_stack([RANDOM.uniform(-2, 2, 60), np.full(60, 1.5), RANDOM.uni
 ABOVE = np.column_stack([RANDOM.uniform(-2, 2, 20), RANDOM.uniform(-1, 1, 20), RANDOM.uniform(1, 5, 20)])
 
 
-@pytest.fixture(autouse=True)
-def threer(empty_file):
-    extension.switch_on()
-    yield
-    extension.switch_off()
+pytestmark = pytest.mark.usefixtures("threer")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import bpy
-import extension
 import jobs
 import numpy as np
 import pytest
@@ -44,11 +43,7 @@ class Lines(Layout):
         self.lines.append(f"list of {len(getattr(data, name))}")
 
 
-@pytest.fixture(autouse=True)
-def threer(empty_file):
-    extension.switch_on()
-    yield
-    extension.switch_off()
+pytestmark = pytest.mark.usefixtures("threer")
 
 
 @pytest.fixture

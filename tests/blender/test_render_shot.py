@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import bpy
-import extension
 import numpy as np
 import pytest
 import shots
@@ -16,12 +15,7 @@ from blender_3r.client.render_job import RenderJob
 from blender_3r.operators.render import render_command
 from blender_3r.scene.job import ImportOptions, import_job
 
-
-@pytest.fixture(autouse=True)
-def threer(empty_file):
-    extension.switch_on()
-    yield
-    extension.switch_off()
+pytestmark = pytest.mark.usefixtures("threer")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bpy
-import extension
 import jobs
 import numpy as np
 import pytest
@@ -19,11 +18,7 @@ from blender_3r.scene.shot import ShotOptions, needs_plates, set_up_shot
 ALL_OFF = {"match_scene": False, "plate": False, "catcher": "NONE", "test_object": False, "compositor": False}
 
 
-@pytest.fixture(autouse=True)
-def threer(empty_file):
-    extension.switch_on()
-    yield
-    extension.switch_off()
+pytestmark = pytest.mark.usefixtures("threer")
 
 
 @pytest.fixture
