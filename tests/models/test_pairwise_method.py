@@ -332,11 +332,12 @@ def test_a_job_interrupted_among_its_views_computes_nothing_anew(shot):
         made.run("global", is_cancelled=lambda: len(seen) >= 2, report=report)
     cameras = (made.job / "cameras.json").stat().st_mtime_ns
     decoded = len(made.network.decoded)
-    views = {k: (made.job / "views" / f"{k:06d}").stat().st_mtime_ns for k in seen}
+    depth = {k: made.job / "views" / f"{k:06d}" / "depth.npy" for k in seen}
+    written = {k: path.stat().st_mtime_ns for k, path in depth.items()}
     assert made.run("global")["solved"] == 4
     assert len(made.network.decoded) == decoded
     assert (made.job / "cameras.json").stat().st_mtime_ns == cameras
-    assert {k: (made.job / "views" / f"{k:06d}").stat().st_mtime_ns for k in views} == views
+    assert {k: path.stat().st_mtime_ns for k, path in depth.items()} == written
     assert list(JobFolder.open(made.job).view_indices()) == [0, 1, 2, 3]
     assert not list(made.job.glob("*.npz"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 
 from blender_3r.engine import zoo
 from blender_3r.engine.errors import EngineError
+from blender_3r.engine.methods import networks
 from blender_3r.engine.methods.pairwise import network
 from blender_3r.engine.service import estimate, models
 from tests.models.support.tiny_weights import CONFIGS, write_checkpoint
@@ -139,4 +141,5 @@ def test_what_was_begun_is_told_and_can_be_forgotten(tmp_path):
 
 
 def test_an_estimate_speaks_of_the_model_that_the_method_takes():
-    assert (estimate.DEFAULT_MODEL, estimate.DEFAULT_SIZE) == (network.DEFAULT_MODEL, network.DEFAULT_SIZE)
+    assumed = inspect.signature(networks.choose_weights).parameters["default_size"].default
+    assert (network.DEFAULT_MODEL, assumed) == (estimate.DEFAULT_MODEL, estimate.DEFAULT_SIZE)
