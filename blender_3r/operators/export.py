@@ -22,6 +22,7 @@ from ..scene.handover import FORMATS as SCENE_FORMATS
 from ..scene.handover import export_scene
 from ..scene.jobdata import JobData, read_job
 from ..scene.surfaces import job_of
+from .on_job import has_job
 from .reconstruct import is_headless, launcher, refuse, wait_for_job
 
 POINTS = ("ply", "glb", "colmap", "transforms", "jsx")  # what a limit of points means something to
@@ -185,17 +186,6 @@ def start_export(
     except EngineError as error:
         return refuse(operator, Failure(error.message, error.hint, error.kind))
     return wait_for_job(operator) if is_headless() else {"FINISHED"}
-
-
-def has_job(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
-    """Whether there is a job to be exported; else the button says why not."""
-    if job_of(context) is None:
-        cls.poll_message_set("Select anything of an imported reconstruction")
-        return False
-    if context.mode != "OBJECT":
-        cls.poll_message_set("Switch to Object Mode first")
-        return False
-    return True
 
 
 # -- inside

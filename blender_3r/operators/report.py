@@ -15,7 +15,8 @@ from ..scene import tags
 from ..scene.jobdata import read_job
 from ..scene.report import FOLDER, PICTURES, Report, load_pictures, read_report
 from ..scene.surfaces import job_of
-from .export import has_job, start_export
+from .export import start_export
+from .on_job import has_job
 
 WIDTH_PX = 560  # of the dialog, at scale 1
 PLOT_SCALE = 27.0  # times the height of a button: about as wide as the dialog

@@ -16,6 +16,7 @@ from ..scene.shot import ShotOptions, needs_plates, set_up_shot
 from ..scene.shot_plates import FOLDER
 from ..scene.surfaces import job_of
 from .export import start_export
+from .on_job import has_job
 
 
 class THREER_OT_setup_shot(bpy.types.Operator):
@@ -67,13 +68,7 @@ class THREER_OT_setup_shot(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if job_of(context) is None:
-            cls.poll_message_set("Select anything of an imported reconstruction")
-            return False
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Switch to Object Mode first")
-            return False
-        return True
+        return has_job(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_props_dialog(self, width=320)

@@ -29,6 +29,7 @@ from ..scene.surfaces import (
     job_of,
     surfaces_of,
 )
+from .on_job import has_job
 from .reconstruct import is_headless, launcher, refuse, wait_for_job
 
 if TYPE_CHECKING:
@@ -38,13 +39,7 @@ if TYPE_CHECKING:
 class _SurfaceOperator:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if job_of(context) is None:
-            cls.poll_message_set("Select anything of an imported reconstruction")
-            return False
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Switch to Object Mode first")
-            return False
-        return True
+        return has_job(cls, context)
 
 
 class THREER_OT_make_surface(_SurfaceOperator, bpy.types.Operator):

@@ -7,7 +7,7 @@ import bpy
 from ..engine.errors import EngineError
 from ..scene.surfaces import job_of
 from ..scene.tracks import add_tracks
-from .export import has_job
+from .on_job import has_job
 
 
 class THREER_OT_add_tracks(bpy.types.Operator):
