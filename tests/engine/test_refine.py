@@ -15,7 +15,8 @@ from blender_3r.engine.methods import classic
 from blender_3r.engine.methods.results import read_cameras, read_tracks
 from blender_3r.engine.reconstruction import Reconstruction, View
 from blender_3r.engine.solve.checks import given_focal
-from blender_3r.engine.solve.video import VideoSettings, _KeyframeSolver, bundle_options, solve_video
+from blender_3r.engine.solve.key_cameras import KeyframeSolver
+from blender_3r.engine.solve.video import VideoSettings, bundle_options, solve_video
 from blender_3r.engine.source import source_from_path
 
 
@@ -35,7 +36,7 @@ def disturbed(cameras, seed=0):
 
 @pytest.fixture
 def no_mapping(monkeypatch):
-    monkeypatch.setattr(_KeyframeSolver, "solve", lambda self: pytest.fail("mapped from scratch"))
+    monkeypatch.setattr(KeyframeSolver, "solve", lambda self: pytest.fail("mapped from scratch"))
 
 
 @pytest.mark.parametrize("zoom", [1.0, 1.5])

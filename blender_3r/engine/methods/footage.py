@@ -14,6 +14,7 @@ from ..media.frames import FrameSource
 from ..media.interlace import WARNING as INTERLACED
 from ..media.interlace import is_interlaced
 from ..media.masks import Masks
+from ..solve.alignment import Aligned, align_tracks
 from ..solve.checks import check_solution, given_focal, refuse_hopeless, track_pairs
 from ..solve.mapping import LensModel
 from ..solve.moving import moving_tracks
@@ -132,6 +133,7 @@ def _solve(
         lambda stage, part: reporter.stage(stage, 0.3 + 0.7 * part),
         context.check_cancelled,
         context.log,
+        lambda seen, cameras, points: _aligned(frames, seen, cameras, points, footage, reporter),
     )
     solution = solve_video(observations, lenses, settings, footage.given)
     checks = check_solution(solution, lenses, track_pairs(observations, solution.cameras))
@@ -143,6 +145,20 @@ def _solve(
             solution.warnings += [] if known.passed else [known.text]
     solution.checks = [*solution.checks, *checks]
     return solution
+
+
+def _aligned(
+    frames: FrameSource,
+    observations: Observations,
+    cameras: Cameras,
+    points: np.ndarray,
+    footage: Footage,
+    reporter: Reporter,
+) -> Aligned:
+    total = 2 * len(frames)
+    count = reporter.counted("Aligning points", 0.86, 0.93, total)
+    threads = reporter.context.threads
+    return align_tracks(frames, observations, cameras, points, footage.track_side, threads, count)
 
 
 def _tripod(observations: Observations, cameras: Cameras, motion: Motion, lenses: LensModel, lens: str) -> Solution:

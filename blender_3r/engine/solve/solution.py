@@ -63,7 +63,11 @@ class Solution:
     @property
     def noise_px(self) -> float:
         """What half of all observations, kept or not, stay within, as a standard deviation."""
-        finite = self.error_px[np.isfinite(self.error_px)]
+        return self.noise_of(np.ones(len(self.error_px), bool))
+
+    def noise_of(self, chosen: np.ndarray) -> float:
+        """What half of the chosen (n,) observations stay within, as a standard deviation; inf for none."""
+        finite = self.error_px[chosen & np.isfinite(self.error_px)]
         return typical_error(np.stack([finite, finite], axis=1)) if len(finite) else float("inf")
 
     @property

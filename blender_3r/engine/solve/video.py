@@ -1,15 +1,12 @@
 """Cameras of footage: key frames first, then every frame between them.
 
-Key frames are mapped from scratch (globally, incrementally where that fails) or start from given poses, are refined by
-themselves, and asked whether the lens zooms; the frames between are placed by the points they see, and all are refined
-together.
+The frames between are placed by the points they see, and all are refined together; then the tracked points are aligned
+in the pictures, as the solved cameras see them, and all are refined once more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,52 +16,20 @@ from ..geometry.resection import resect_missing
 from ..geometry.similarity import fit_cameras
 from ..geometry.triangulation import triangulate_tracks
 from ..reconstruction import Check
-from .bundle import (
-    BundleOptions,
-    BundleResult,
-    adjust,
-    needs_distortion,
-    refine,
-    residuals,
-    select,
-    spread_tracks,
-    zoom_evidence,
-)
-from .checks import MAX_K1
+from .alignment import Aligned
+from .bundle import BundleOptions, needs_distortion, refine, residuals, select, spread_tracks
+from .key_cameras import KeyframeSolver, KeyframeStart, VideoSettings, bundle_options, key_tracks
 from .keyframes import choose_keyframes, match_keyframes
-from .mapping import LensModel, MatchDatabase, MatchGraph
-from .solution import Solution, share_lens
+from .mapping import LensModel
+from .solution import Solution
 from .tracks import FramePairs
 
-LOSS_PX = 0.5  # where the robust loss turns from square to less
-SMOOTHNESS = 1e5  # weight on the second difference of log focal of a zooming lens
-FAR_ZOOM = 0.25  # relative span of the focals
-GUESSED_FOCAL = 1.2  # in units of the long side: about 43 mm on full frame
+__all__ = ["VideoSettings", "bundle_options", "solve_video"]
+
 STABLE_FOCAL = 0.03  # two ways of solving must agree to this
-KEY_TRACKS = 1200  # for each twenty key frames; all tracks take part in the end
 MAX_JOINT_FRAMES = 400  # refined together at most
 KEEP_PX = 2.5  # observations farther off do not count
-TOLERANCE = 1e-4  # of the cost; a tenth of it moves the cameras by less than their error
-SCORE_TIE = 0.05  # scores this close say nothing
 MIN_SUPPORT = 20  # kept observations a frame needs for its pose to count
-GIVEN_SHARE = 0.06  # of the long side that given poses may be off by
-GIVEN_LOSS = 0.01  # of the long side, of the first adjustment from them
-
-
-@dataclass(frozen=True)
-class VideoSettings:
-    """lens: "auto", "shared" or "zoom". distortion: how many of k1 k2 p1 p2 are found, None for k1 where the footage
-    calls for it. center: find the principal point too. threads: for the mappers. on_stage(stage, fraction of this
-    solve) reports; check_cancelled raises to stop; log takes a line.
-    """
-
-    lens: str = "auto"
-    distortion: int | None = None
-    center: bool = False
-    threads: int = -1
-    on_stage: Callable[[str, float], None] = lambda stage, fraction: None
-    check_cancelled: Callable[[], None] = lambda: None
-    log: Callable[[str], None] = lambda text: None
 
 
 def solve_video(
@@ -88,7 +53,7 @@ def solve_video(
             "Use sharper footage with visible texture, or a shorter frame range.",
         )
     settings.log(f"{len(keyframes)} key frames, {len(graph.matches)} pairs")
-    solver = _KeyframeSolver(observations, graph, lenses, settings)
+    solver = KeyframeSolver(observations, graph, lenses, settings)
     start = None if given is None else solver.solve_from(given)
     refused = given is not None and start is None
     start = start or solver.solve()
@@ -111,233 +76,106 @@ def _focal_stability(first: float, second: float) -> Check:
     return Check("focal stability", bool(apart < STABLE_FOCAL), text, float(apart), STABLE_FOCAL)
 
 
-@dataclass
-class _Start:
-    """Refined key frames: bundle over observations of the key frames alone."""
-
-    bundle: BundleResult
-    observations: Observations
-    lens: str  # "shared", "zoom" or "fixed"
-    distortion: int
-
-    @property
-    def solved_count(self) -> int:
-        return int(self.bundle.cameras.solved.sum())
-
-    def score(self) -> float:
-        """Share of the solved frames' observations that fit within a pixel and a half: more is better."""
-        error = self.bundle.errors_px[self.bundle.cameras.solved[self.observations.frame]]
-        return float(np.mean(np.where(np.isfinite(error), error, np.inf) < 1.5))
-
-    def typical_error(self) -> float:
-        """Median over all key frame observations, px."""
-        return float(np.nanmedian(self.bundle.errors_px))
-
-    def focal(self) -> float:
-        """Median focal in px."""
-        return float(np.median(self.bundle.cameras.focal[self.bundle.cameras.solved]))
-
-    def is_doubtful(self, keyframes: int) -> bool:
-        """Whether another way of mapping should be tried."""
-        k1 = np.abs(self.bundle.cameras.distortion[self.bundle.cameras.solved, 0]).max()
-        return self.solved_count < 0.8 * keyframes or self.score() < 0.5 or k1 > MAX_K1
-
-
-class _KeyframeSolver:
-    def __init__(
-        self, observations: Observations, graph: MatchGraph, lenses: LensModel, settings: VideoSettings
-    ) -> None:
-        self.graph, self.lenses, self.settings = graph, lenses, settings
-        chosen = observations[np.isin(observations.frame, graph.frames)]
-        seen = np.bincount(chosen.track)
-        chosen = chosen[seen[chosen.track] >= 3]
-        chosen = chosen[spread_tracks(chosen, len(lenses.start), KEY_TRACKS * max(1, len(graph.frames) // 20))]
-        self.observations = Observations(chosen.frame, np.unique(chosen.track, return_inverse=True)[1], chosen.xy)
-        self.track_count = int(self.observations.track.max(initial=-1)) + 1
-        self.pair_types: dict[str, int] = {}
-        self.focals: tuple[float, float] | None = None  # two that two ways of solving led to
-
-    def solve(self) -> _Start:
-        """The best of what the mappers give under the lens models asked for."""
-        if self.lenses.focal_known:
-            start = self._map(self.lenses, "fixed")
-        elif self.settings.lens == "zoom":
-            start = self._map(self.lenses.per_frame(), "zoom")
-        else:
-            start = self._map_unknown_focal()
-            if start is not None and self.settings.lens == "auto":
-                start = self._try_zoom(start)
-        if start is None or start.is_doubtful(len(self.graph.frames)):
-            self.settings.on_stage("Solving key frames one after the other", 0.5)
-            lens = "fixed" if self.lenses.focal_known else "shared"
-            other = self._map(self.lenses, lens, globally=False)
-            start = max((s for s in (start, other) if s is not None), key=_Start.score, default=None)
-        if start is None:
-            raise EngineError(
-                "unsolved",
-                "The camera could not be solved: the followed points do not fit one rigid scene.",
-                "Use footage with more parallax and fewer moving things, or give the focal length.",
-            )
-        return start
-
-    def solve_from(self, given: Cameras) -> _Start | None:
-        """Refined from given cameras; None when they do not lead to a fit."""
-        self.settings.on_stage("Refining the given cameras", 0.1)
-        keyed = given.copy()
-        keyed.world_from_camera[~np.isin(np.arange(len(given)), self.graph.frames)] = np.nan
-        if keyed.solved.sum() < 2:
-            return None
-        lens = "fixed" if self.lenses.focal_known else "zoom" if self.settings.lens == "zoom" else "shared"
-        if self.lenses.focal_known:
-            keyed.focal = np.array([intrinsics.fx for intrinsics in self.lenses.start])
-        side = max(self.lenses.start[0].width, self.lenses.start[0].height)
-        points = triangulate_tracks(self.observations, keyed, self.track_count, max_error_px=GIVEN_SHARE * side)
-        options = BundleOptions(lens=lens, distortion=0, scale_px=GIVEN_LOSS * side, smoothness=SMOOTHNESS)
-        try:
-            bundle = adjust(self.observations, share_lens(keyed, self.lenses), points, options, self.lenses.group)
-        except ValueError:
-            return None
-        start = self._refine(bundle.cameras, lens)
-        self._log("from the given cameras, no", lens, start)
-        if start is not None and lens == "shared" and self.settings.lens == "auto":
-            start = self._try_zoom(start)
-        return None if start is None or start.is_doubtful(len(self.graph.frames)) else start
-
-    def _map_unknown_focal(self) -> _Start | None:
-        """Map twice: with focals from the pairs' own geometry, and with a guessed focal that is freed afterwards.
-
-        On a straight drive the first way can end at three times the true focal with a tiny error. Where the two ways
-        disagree the footage does not firmly hold the focal, and the user must know.
-        """
-        with ThreadPoolExecutor(2) as pool:  # the mappers leave cores idle for much of their time
-            both = [pool.submit(self._map, self.lenses, "shared"), pool.submit(self._map_with_guess)]
-            first, second = (future.result() for future in both)
-        if first is not None and second is not None:
-            self.focals = (first.focal(), second.focal())
-        if second is None or (first is not None and first.score() > second.score() - SCORE_TIE):
-            return first
-        points = triangulate_tracks(self.observations, second.bundle.cameras, self.track_count)
-        return self._refine(resect_missing(self.observations, second.bundle.cameras, points), "shared")
-
-    def _map(self, lenses: LensModel, lens: str, globally: bool = True) -> _Start | None:
-        """Map and refine under one lens model."""
-        cameras = self._mapped(lenses, globally)
-        start = None if cameras is None else self._refine(cameras, lens)
-        self._log("global" if globally else "incremental", lens, start)
-        return start
-
-    def _map_with_guess(self) -> _Start | None:
-        """On every other key frame, which is enough for an opinion."""
-        guess = self.lenses if self.lenses.focal_measured else self.lenses.with_focal(GUESSED_FOCAL)
-        graph = self.graph if len(self.graph.frames) < 16 else _every_other(self.graph)
-        cameras = self._mapped(replace(guess, focal_known=True, distortion_known=True), True, graph)
-        start = None if cameras is None else self._refine(cameras, "shared", distortion=0, thresholds_px=(8.0,))
-        if start is not None and not self.lenses.distortion_known:
-            start = self._refine(start.bundle.cameras, "shared", thresholds_px=(2.5,))
-        self._log("global, from a guessed focal,", "shared", start)
-        return start
-
-    def _mapped(self, lenses: LensModel, globally: bool, graph: MatchGraph | None = None) -> Cameras | None:
-        settings = self.settings
-        settings.on_stage("Matching key frames", 0.0)
-        with MatchDatabase(graph or self.graph, lenses, settings.threads, settings.check_cancelled) as database:
-            if not lenses.distortion_known or self.lenses.distortion_known:  # types under a guess tell nothing
-                self.pair_types = self.pair_types or database.verified()[1]
-            settings.on_stage("Solving key frames", 0.1)
-            mapping = database.map_globally() if globally else database.map_incrementally()
-        if mapping is None or mapping.solved_count < 2:
-            return None
-        return share_lens(mapping.cameras, self.lenses)
-
-    def _refine(
-        self,
-        cameras: Cameras,
-        lens: str,
-        distortion: int = 1,
-        thresholds_px: tuple[float, ...] = (8.0, 2.5),
-    ) -> _Start | None:
-        """Key frames refined from these cameras; None when nothing fits."""
-        self.settings.check_cancelled()
-        points = triangulate_tracks(self.observations, cameras, self.track_count)
-        distortion = 0 if self.lenses.distortion_known else distortion
-        options = bundle_options(lens, distortion)
-        try:
-            bundle = refine(self.observations, cameras, points, options, self.lenses.group, thresholds_px)
-        except ValueError as error:
-            self.settings.log(f"nothing to refine: {error}")
-            return None
-        return _Start(bundle, self.observations, lens, distortion)
-
-    def _try_zoom(self, start: _Start) -> _Start:
-        """A zooming lens solved as a fixed one can fit to 0.7 px with the camera path bent; so ask what a free focal
-        per frame would do, and where it makes use of that freedom, solve with it."""
-        settings = self.settings
-        settings.on_stage("Checking for zoom", 0.45)
-        evidence = zoom_evidence(self.observations, start.bundle, bundle_options("shared", start.distortion))
-        settings.log(
-            f"one focal per frame: cost {100 * evidence.gain:.1f} % lower, focal spans {100 * evidence.span:.1f} %: "
-            f"{'it zooms' if evidence.is_zoom else 'it does not zoom'}"
-        )
-        if not evidence.is_zoom:
-            return start
-        self.focals = None
-        found = [self._refine(evidence.result.cameras, "zoom")]
-        if evidence.span > FAR_ZOOM:  # a path bent that far may not unbend by refining alone
-            found.append(self._map(self.lenses.per_frame(), "zoom"))
-        return min((zoom for zoom in found if zoom is not None), key=_Start.typical_error, default=start)
-
-    def _log(self, mapper: str, lens: str, start: _Start | None) -> None:
-        if start is None:
-            self.settings.log(f"{mapper} mapper, {lens} lens: nothing")
-            return
-        cameras = start.bundle.cameras
-        self.settings.log(
-            f"{mapper} mapper, {lens} lens: {start.solved_count} of {len(self.graph.frames)} key frames, "
-            f"{start.bundle.mean_px:.3f} px, {100 * start.score():.0f} % fit, "
-            f"focal {np.median(cameras.focal[cameras.solved]):.1f} px, k1 {cameras.distortion[0, 0]:.4f}"
-        )
-
-
-def _every_other(graph: MatchGraph) -> MatchGraph:
-    frames = set(graph.frames[::2])
-    matches = {pair: found for pair, found in graph.matches.items() if frames.issuperset(pair)}
-    return MatchGraph({frame: graph.keypoints[frame] for frame in frames}, matches)
-
-
-def bundle_options(lens: str, distortion: int) -> BundleOptions:
-    """How footage is refined: moving things and slipped tracks are many, so the loss lets go of them early."""
-    return BundleOptions(
-        lens=lens, distortion=distortion, loss="cauchy", scale_px=LOSS_PX, smoothness=SMOOTHNESS, tolerance=TOLERANCE
-    )
-
-
-def _complete(observations: Observations, start: _Start, settings: VideoSettings) -> Solution:
-    """Poses for the frames between the key frames, then everything refined together."""
-    cameras = start.bundle.cameras.copy()
-    solved = np.flatnonzero(cameras.solved)
-    everything = np.arange(len(cameras))
-    cameras.focal = np.exp(np.interp(everything, solved, np.log(cameras.focal[solved])))
-    count = int(observations.track.max()) + 1
-    points = triangulate_tracks(observations, cameras, count)
-    cameras = resect_missing(observations, cameras, points)
+def _complete(observations: Observations, start: KeyframeStart, settings: VideoSettings) -> Solution:
+    """Poses for the frames between the key frames, then everything refined together, twice: on the tracks as they were
+    followed, and as the solved cameras align them."""
+    options, keyed = _final_lens(start, settings)
+    everything = np.ones(len(observations), bool)
+    cameras = _between(observations, keyed)
     settings.check_cancelled()
-    if int(cameras.solved.sum()) > MAX_JOINT_FRAMES:
+    is_long = int(cameras.solved.sum()) > MAX_JOINT_FRAMES
+    if is_long:
         settings.log("the shot is long: frames between key frames keep the place their points give them")
-        return _drop_weak(_placed(observations, cameras, start))
-    settings.on_stage("Refining all cameras", 0.7)
-    distortion = start.distortion
+        solution = _placed(observations, everything, cameras, start)
+    else:
+        settings.on_stage("Refining all cameras", 0.7)
+        solution = _refined(observations, everything, cameras, start, options)
+    settings.check_cancelled()
+    if settings.align is None:
+        return _drop_weak(solution)
+    settings.on_stage("Aligning points", 0.8)
+    aligned = settings.align(observations, solution.cameras, solution.points)
+    settings.on_stage("Refining all cameras", 0.9)
+    try:
+        if is_long:
+            cameras = _key_frames_again(aligned, solution, keyed, options)
+            again = _placed(aligned.observations, aligned.trusted, cameras, start)
+        else:
+            again = _refined(aligned.observations, aligned.trusted, solution.cameras, start, options)
+    except ValueError as error:
+        settings.log(f"the aligned points cannot be solved: {error}")
+        return _drop_weak(solution)
+    before, after = (found.noise_of(aligned.trusted) for found in (solution, again))
+    settings.log(f"{100 * aligned.trusted.mean():.0f} % of the points aligned: {before:.3f} px became {after:.3f} px")
+    return _drop_weak(again if after < before else solution)
+
+
+def _final_lens(start: KeyframeStart, settings: VideoSettings) -> tuple[BundleOptions, Cameras]:
+    """How all frames are to be refined, and the key frames' cameras with the lens that this begins with."""
+    distortion, cameras = start.distortion, start.bundle.cameras.copy()
     if distortion and not needs_distortion(start.observations, start.bundle, bundle_options(start.lens, distortion)):
         settings.log("the lens shows no distortion")
         cameras.distortion[:] = 0.0
         distortion = 0
     if settings.distortion is not None and start.distortion:
         distortion = settings.distortion
-    options = replace(bundle_options(start.lens, distortion), center=settings.center)
-    points = triangulate_tracks(observations, cameras, count)
-    bundle = refine(observations, cameras, points, options, thresholds_px=(KEEP_PX,))
-    settings.check_cancelled()
-    solution = Solution.from_bundle(bundle, observations, "zoom" if start.lens == "zoom" else "shared")
-    return _drop_weak(solution)
+    return replace(bundle_options(start.lens, distortion), center=settings.center), cameras
+
+
+def _between(observations: Observations, keyed: Cameras) -> Cameras:
+    """The cameras of the key frames and, by the points they see, of the frames between."""
+    cameras = keyed.copy()
+    solved = np.flatnonzero(cameras.solved)
+    cameras.focal = np.exp(np.interp(np.arange(len(cameras)), solved, np.log(cameras.focal[solved])))
+    return resect_missing(observations, cameras, triangulate_tracks(observations, cameras, _count(observations)))
+
+
+def _refined(
+    observations: Observations, trusted: np.ndarray, cameras: Cameras, start: KeyframeStart, options: BundleOptions
+) -> Solution:
+    """All cameras refined together. Raises ValueError when nothing trusted can be used."""
+    used = observations[trusted]
+    points = triangulate_tracks(used, cameras, _count(observations))
+    bundle = refine(used, cameras, points, options, thresholds_px=(KEEP_PX,))
+    kept = np.zeros(len(observations), bool)
+    kept[trusted] = bundle.kept
+    residual = residuals(observations, bundle.cameras, bundle.points)
+    bundle = replace(bundle, kept=kept, residual=residual)
+    return Solution.from_bundle(bundle, observations, _lens(start))
+
+
+def _key_frames_again(aligned: Aligned, solution: Solution, keyed: Cameras, options: BundleOptions) -> Cameras:
+    """All cameras, those of the key frames refined on aligned observations. Raises ValueError as _refined()."""
+    cameras = solution.cameras.copy()
+    cameras.world_from_camera[~keyed.solved] = np.nan
+    trusted = aligned.observations[aligned.trusted]
+    chosen = trusted[keyed.solved[trusted.frame]]
+    chosen = chosen[spread_tracks(chosen, len(cameras), key_tracks(int(keyed.solved.sum())))]
+    points = triangulate_tracks(chosen, cameras, _count(aligned.observations))
+    bundle = refine(chosen, cameras, points, options, thresholds_px=(KEEP_PX,))
+    return _between(trusted, bundle.cameras)
+
+
+def _placed(observations: Observations, trusted: np.ndarray, cameras: Cameras, start: KeyframeStart) -> Solution:
+    """The cameras as they are: refined key frames, and frames between them placed one by one.
+
+    The linear system of a joint refinement grows with the square of the frames, its time with the cube.
+    """
+    used = observations[trusted]
+    points = triangulate_tracks(used, cameras, _count(observations), max_error_px=KEEP_PX)
+    error = np.linalg.norm(residuals(observations, cameras, points), axis=1)
+    kept = np.zeros(len(observations), bool)
+    kept[trusted] = select(used, cameras, points, KEEP_PX, 0.5, 3)
+    deviation = start.bundle.focal_log_std[np.isfinite(start.bundle.focal_log_std)]
+    return Solution(cameras, observations, points, error, kept, _lens(start), focal_log_std=float(np.median(deviation)))
+
+
+def _count(observations: Observations) -> int:
+    return int(observations.track.max()) + 1
+
+
+def _lens(start: KeyframeStart) -> str:
+    return "zoom" if start.lens == "zoom" else "shared"
 
 
 def _take_world(solution: Solution, given: Cameras) -> None:
@@ -350,19 +188,6 @@ def _take_world(solution: Solution, given: Cameras) -> None:
     solved = solution.cameras.solved
     found[solved] = similarity.move_cameras(found[solved])
     solution.points = similarity.apply(solution.points)
-
-
-def _placed(observations: Observations, cameras: Cameras, start: _Start) -> Solution:
-    """The cameras as they are: refined key frames, and frames between them placed one by one.
-
-    The linear system of a joint refinement grows with the square of the frames, its time with the cube.
-    """
-    points = triangulate_tracks(observations, cameras, int(observations.track.max()) + 1, max_error_px=KEEP_PX)
-    error = np.linalg.norm(residuals(observations, cameras, points), axis=1)
-    kept = select(observations, cameras, points, KEEP_PX, 0.5, 3)
-    deviation = start.bundle.focal_log_std[np.isfinite(start.bundle.focal_log_std)]
-    lens = "zoom" if start.lens == "zoom" else "shared"
-    return Solution(cameras, observations, points, error, kept, lens, focal_log_std=float(np.median(deviation)))
 
 
 def _drop_weak(solution: Solution) -> Solution:
