@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _reconstruct(options: argparse.Namespace) -> int:
     from .console import run_on_console
+    from .moving import AUTO, OFF
     from .network_options import chosen_settings
     from .settings import absolute_path, make_request
 
@@ -84,6 +85,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
         "threads": options.threads,
         "mask": options.mask if options.mask == "alpha" else absolute_path(options.mask),
         "mask_invert": True if options.mask_invert else None,
+        "moving": options.moving if options.moving in (None, AUTO, OFF) else absolute_path(options.moving),
         "tracks": absolute_path(options.tracks),
         "distortion": options.distortion,
         "free_center": True if options.free_center else None,
@@ -295,6 +297,12 @@ def _add_reconstruct(commands: Any) -> None:
         "--free-center", action="store_true", help="find the lens's principal point too, in footage (classic)"
     )
     parser.add_argument("--mask-invert", action="store_true", help="black is left alone, white is used")
+    parser.add_argument(
+        "--moving",
+        metavar="auto|off|PATH",
+        help="footage: what moves by itself, and is there at its own frame only: found in depth and tracks (auto, the "
+        "default), not asked about (off), or white in masks as of --mask",
+    )
     parser.add_argument("--quality", choices=("draft", "normal", "fine"), help="default: normal")
     parser.add_argument("--no-dense", action="store_true", help="cameras and sparse points only")
     parser.add_argument("--points", type=int, metavar="N", help="how many dense points to aim for")

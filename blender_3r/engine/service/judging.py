@@ -1,23 +1,31 @@
-"""What is known of a job's dense pixels once all views are there: how many views agree, and what looks like sky."""
+"""What is known of a job's dense pixels once all views are there: how many views agree, what is sky, what moves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import numpy as np
 
 from ..geometry.agreement import choose_partners, count_agreeing
 from ..geometry.sky import find_sky
 from ..jobfolder import JobFolder
+from ..media.frames import FrameSource
 from ..methods.base import Progress
 from ..reconstruction import Reconstruction
+from .moving import AUTO, MovingParts
 
 
-def judge_views(job: JobFolder, result: Reconstruction) -> Iterator[Progress]:
-    """Add support and sky (jobfolder.VIEW_EXTRAS) to every dense view; some 20 ms each, a step of progress each.
+def judge_views(
+    job: JobFolder, result: Reconstruction, frames: FrameSource, log: Callable[[str], None], moving: str = AUTO
+) -> Iterator[Progress]:
+    """Add support, sky and of footage moving (jobfolder.VIEW_EXTRAS) to every dense view, a step of progress each.
 
-    With one view there is nothing to agree with, so it gets no support. Made anew each time: poses may have changed.
-    Raises EngineError when arrays are damaged or cannot be written.
+    With one view there is nothing to agree with, so it gets no support. moving: the setting of that name. Made anew
+    each time: poses may have changed. Raises EngineError when arrays or masks are damaged or arrays cannot be written.
     """
     indices = [i for i in job.view_indices() if i < len(result.views) and result.views[i].is_solved]
+    parts = MovingParts(job, result, indices, moving, frames)
+    shares = []
     for done, index in enumerate(indices):
         yield Progress("Comparing views", done, len(indices), 1.0)
         arrays = job.read_view(index)
@@ -26,4 +34,12 @@ def judge_views(job: JobFolder, result: Reconstruction) -> Iterator[Progress]:
             partners = choose_partners(result.views, index, indices)
             maps = [(result.views[other], job.read_view(other)["depth"]) for other in partners]
             extras["support"] = count_agreeing(result.views[index], arrays["depth"], maps)
+        if parts.is_wanted:
+            extras["moving"] = parts.of(done, extras["sky"])
+            shares.append(float(np.mean(extras["moving"])))
         job.add_to_view(index, extras)
+    if any(shares):
+        some = sum(share > 0 for share in shares)
+        log(f"something moves in {some} of {len(shares)} views with depth, {np.mean(shares):.1%} of their pixels")
+    for warning in parts.warnings:
+        log(f"moving: {warning}")

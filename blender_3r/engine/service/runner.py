@@ -23,6 +23,7 @@ from .auto import AUTO
 from .choosing import Choosing
 from .failures import as_engine_error
 from .judging import judge_views
+from .moving import AUTO as AUTO_MOVING
 from .settings import check_request, fingerprint
 from .summary import make_summary
 
@@ -264,7 +265,8 @@ class _Run:
                 "No camera could be solved from this footage.",
                 "Use footage with more overlap, texture and a camera that moves sideways.",
             )
-        for progress in judge_views(self.job, result):
+        moving = settings.get("moving", AUTO_MOVING)
+        for progress in judge_views(self.job, result, frames, self.log.write, moving):
             self._take(progress)
             context.check_cancelled()
         return self._finish(result, [*frames.warnings, *self.choosing.notes])

@@ -46,6 +46,7 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "threads": ("a positive whole number", _is_count),
     "mask": ("the path of masks, or the word alpha", _is_text),
     "mask_invert": ("true or false", lambda v: isinstance(v, bool)),
+    "moving": ("auto, off, or the path of masks", _is_text),
     "tracks": ("the path of a job folder", _is_text),
     "distortion": ("auto, none, k1, k1k2 or full", lambda v: v in ("auto", "none", "k1", "k1k2", "full")),
     "free_center": ("true or false", lambda v: isinstance(v, bool)),
@@ -132,7 +133,7 @@ def fingerprint(request: dict[str, Any]) -> str:
         "files": [_stamp(file) for file in source.files],
         "intrinsics": _stamp(settings["intrinsics"]) if "intrinsics" in settings else None,
         **{name: _stamp(settings[name]) for name in ("poses", "weights", "depth_maps") if name in settings},
-        **{name: _folder_stamps(settings[name]) for name in ("mask", "tracks") if name in settings},
+        **{name: _folder_stamps(settings[name]) for name in ("mask", "moving", "tracks") if name in settings},
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
