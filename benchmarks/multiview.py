@@ -94,7 +94,7 @@ def measure(architecture: str, views: int, refine: bool) -> dict[str, Any]:
     for tensor in network.buffers():  # deviations that are divided by
         tensor.fill_(1)
     network = prepare_for_inference(network)
-    driver = make_driver(architecture, network, Options(refine=refine, quality="draft"))
+    driver = make_driver(architecture, network, Options(learned_tracks=refine, quality="draft"))
     given = encoded_views(driver, views, SIZE)
     with torch.no_grad():
         before = resident()

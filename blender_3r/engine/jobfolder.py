@@ -242,7 +242,7 @@ class JobFolder:
             for name in ("views", "sparse", "surface", "gaussians"):
                 if self._inside(self.path / name).is_dir():
                     shutil.rmtree(self.path / name)
-            for name in ("cameras.json", "state.json", "surface.json", "tracks.npz"):
+            for name in ("cameras.json", "predicted.json", "state.json", "surface.json", "tracks.npz"):
                 (self.path / name).unlink(missing_ok=True)
             (self.path / "views").mkdir(exist_ok=True)
 

@@ -93,8 +93,16 @@ CASES = [
     ("photos", 2, ALL, {"commercial_only": True}, "multiview", "vggt-1b-commercial", "VGGT 1B commercial: 2 photos"),
     ("photos", 5, ("mast3r-512",), {"free": 2.0}, "classic", "", "the networks on this machine need more memory."),
     ("photos", 5, ALL, {"has_torch": False}, "classic", "", "but this engine runs no networks."),
-    ("photos", 3, ALL, {"known": Known(refine=True)}, "multiview", "vggt-1b", "3 photos are too few"),
-    ("photos", 3, ("mast3r-512",), {"known": Known(refine=True)}, "classic", "", "no network for them is downloaded."),
+    ("photos", 3, ALL, {"known": Known(learned_tracks=True)}, "multiview", "vggt-1b", "3 photos are too few"),
+    (
+        "photos",
+        3,
+        ("mast3r-512",),
+        {"known": Known(learned_tracks=True)},
+        "classic",
+        "",
+        "no network for them is downloaded.",
+    ),
     # one image: nothing but a network
     ("photos", 1, ALL, {}, "multiview", "pi3x", "Multi-View with Pi3X (no commercial use): one image takes a network."),
     ("movie", 1, ("mast3r-512", "dust3r-512-dpt"), {}, "pairwise", "mast3r-512", "one image"),
@@ -198,7 +206,7 @@ def test_what_the_request_says():
     assert Known.from_settings({}) == Known()
     assert Known.from_settings({"focal_px": 800.0, "model": "x"}) == Known("x", lens=True)
     assert Known.from_settings({"intrinsics": "/x", "poses": "/y", "weights": "/z"}) == Known("", True, True, True)
-    assert Known.from_settings({"refine": True}).refine
+    assert Known.from_settings({"learned_tracks": True}).learned_tracks
 
 
 # -- this machine

@@ -404,7 +404,7 @@ def test_depth_of_nothing_is_refused(photos, tmp_path):
     [
         ({"poses": "x"}, "does not take known poses"),
         ({"depth_maps": "x"}, "does not take known depth"),
-        ({"refine": True}, "follows no points"),
+        ({"learned_tracks": True}, "follows no points"),
         ({"chunk_size": 3, "overlap": 3}, "Chunks of 3 views cannot share 3"),
         ({"model": "mast3r-512"}, "does not see all views at once"),
         ({"model": "vggt-1b"}, "are not on this machine"),
@@ -429,7 +429,7 @@ def test_the_other_head_and_the_users_own_threshold(photos, tmp_path):
 
 
 def test_refined_cameras_come_with_tracks(photos, tmp_path):
-    run = Run(photos, tmp_path / "job", model="tiny-vggt", chunk_size=5, overlap=2, refine=True)
+    run = Run(photos, tmp_path / "job", model="tiny-vggt", chunk_size=5, overlap=2, learned_tracks=True)
     names = [check.name for check in check_views(run.job, 8).checks]
     tracks = run.job.read_npz("tracks")
     if "adjustment" in names:  # tiny weights may follow nothing worth it

@@ -103,7 +103,7 @@ def test_refined_cameras_are_closer_to_the_truth(shot, settings):
     made = shot(10, turn=0.5, shift=0.03, tracks=0.2)
     made.run(**settings)
     predicted, depth_before = made.errors(), made.depth_errors()
-    summary = made.run(refine=True, **settings)
+    summary = made.run(learned_tracks=True, **settings)
     refined, depth_after = made.errors(), made.depth_errors()
     assert refined[0] < 0.4 * predicted[0]
     assert refined[1] < 0.4 * predicted[1]
@@ -129,7 +129,7 @@ def test_where_points_cannot_be_followed_cameras_stay_as_predicted(shot, monkeyp
         return tracks._replace(visibility=0 * tracks.visibility)
 
     monkeypatch.setattr(made.network, "_follow", blind)
-    summary = made.run(refine=True)
+    summary = made.run(learned_tracks=True)
     assert summary["solved"] == 5
     assert any("they are as predicted" in warning for warning in summary["warnings"])
     assert made.errors()[0] < 0.5

@@ -7,27 +7,29 @@ refines them, plane sweep stereo fills in depth. Works offline on any machine, a
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..geometry.cameras import Cameras, Observations
 from ..media.checks import require_frames
 from ..media.frames import FrameSource
 from ..media.masks import Masks
-from ..reconstruction import Intrinsics, Reconstruction, View
+from ..reconstruction import Intrinsics, Reconstruction
 from ..solve.dense import DenseSettings, choose_views, dense_depth
 from ..solve.features import choose_pairs, extract_features, match_features
+from ..solve.key_cameras import GUESSED_FOCAL
 from ..solve.mapping import LensModel
 from ..solve.pair import solve_pair
 from ..solve.photos import PhotoSettings, solve_photos
 from ..solve.solution import Solution
-from ..solve.video import GUESSED_FOCAL
 from .base import CamerasSolved, Context, Event, MethodInfo, Progress, ViewReady, run_reporting
 from .footage import Footage, Reporter, solve_footage
 from .lenses import read_intrinsics
 from .results import read_cameras, read_tracks
+from .solved import make_reconstruction
 from .sparse_cloud import sparse_cloud, track_arrays
 
 INFO = MethodInfo(
@@ -38,7 +40,6 @@ INFO = MethodInfo(
 )
 
 DISTORTIONS = {"auto": None, "none": 0, "k1": 1, "k1k2": 2, "full": 4}  # to how many coefficients
-FOCAL_CHECKS = ("focal firmness", "focal stability", "lens")
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,10 @@ def run(frames: FrameSource, settings: dict[str, Any], context: Context) -> Iter
         share = 0.35 if chosen.dense else 1.0
         lenses = start_lenses(frames, chosen)
         solution = yield from run_reporting(
-            lambda report: _solve(frames, lenses, chosen, masks, context, report, share)
+            lambda report: solve_cameras(frames, lenses, chosen, masks, Reporter(context, report, share))
         )
         solution.warnings += [] if masks is None else masks.warnings
-        reconstruction = _reconstruction(frames, solution, lenses)
+        reconstruction = make_reconstruction(frames, solution, lenses)
         sparse = None if solution.motion == "tripod" else sparse_cloud(frames, solution)
         yield CamerasSolved(reconstruction, sparse, track_arrays(solution))
     else:
@@ -139,21 +140,32 @@ def start_lenses(frames: FrameSource, settings: Settings) -> LensModel:
     return LensModel(start, group, focal_known=settings.focal_px is not None, focal_measured=measured)
 
 
-def _solve(
+def solve_cameras(
     frames: FrameSource,
     lenses: LensModel,
     settings: Settings,
     masks: Masks | None,
-    context: Context,
-    report: Callable[[Event], None],
-    share: float,
+    reporter: Reporter,
+    given: Cameras | None = None,
+    observations: Observations | None = None,
 ) -> Solution:
-    """Cameras by the way that fits the source; share: of the whole job, for the progress reported."""
-    reporter = Reporter(context, report, share)
+    """Cameras by the way that fits the source. given: to start from, in place of those that the settings name.
+    observations: tracks of footage, in place of following points again.
+
+    Raises EngineError: "unsolved" when there are none to be had, "usage" for files of the settings that cannot be used.
+    """
+    if given is None and settings.poses:
+        given = read_cameras(Path(settings.poses), frames)
+    if given is not None and lenses.distortion_known:
+        given = Cameras.from_intrinsics(lenses.start, given.world_from_camera)
     if len(frames) == 2:
         return _solve_pair(frames, lenses, settings, masks, reporter)
     if frames.kind == "video":
-        return solve_footage(frames, lenses, _footage(frames, settings, masks), reporter)
+        footage = _footage(frames, settings, masks, given)
+        return solve_footage(
+            frames, lenses, replace(footage, observations=observations or footage.observations), reporter
+        )
+    context = reporter.context
     graph = _match_photos(frames, settings, masks, reporter)
     photo_settings = PhotoSettings(
         context.threads,
@@ -164,7 +176,7 @@ def _solve(
     return solve_photos(graph, lenses, photo_settings)
 
 
-def _footage(frames: FrameSource, settings: Settings, masks: Masks | None) -> Footage:
+def _footage(frames: FrameSource, settings: Settings, masks: Masks | None, given: Cameras | None) -> Footage:
     quality = QUALITIES[settings.quality]
     return Footage(
         quality.track_side,
@@ -173,7 +185,7 @@ def _footage(frames: FrameSource, settings: Settings, masks: Masks | None) -> Fo
         DISTORTIONS[settings.distortion],
         settings.free_center,
         masks,
-        read_cameras(Path(settings.poses), frames) if settings.poses else None,
+        given,
         read_tracks(Path(settings.tracks), frames) if settings.tracks else None,
     )
 
@@ -201,55 +213,6 @@ def _solve_pair(
     matches = graph.matches.get((0, 1), np.zeros((0, 2), np.uint32))
     xy_a, xy_b = graph.keypoints[0][matches[:, 0]], graph.keypoints[1][matches[:, 1]]
     return solve_pair(xy_a, xy_b, lenses)
-
-
-def _reconstruction(frames: FrameSource, solution: Solution, lenses: LensModel) -> Reconstruction:
-    errors, support = solution.frame_errors(), solution.support()
-    views = []
-    for index, info in enumerate(frames.infos):
-        lens = solution.cameras.intrinsics(index, info.width, info.height)
-        solved = bool(solution.cameras.solved[index])
-        views.append(
-            View(
-                info.file,
-                info.frame,
-                lens,
-                solution.cameras.world_from_camera[index] if solved else None,
-                float(errors[index]) if solved and np.isfinite(errors[index]) else None,
-                "" if solved else solution.notes.get(index) or _why_missing(int(support[index]), frames.kind),
-                index in solution.interpolated,
-            )
-        )
-    held = all(check.passed for check in solution.checks if check.name in FOCAL_CHECKS)
-    certain = lenses.focal_known or (solution.focal_is_certain and held)
-    warnings = list(solution.warnings)
-    if not certain and not any("focal length" in warning for warning in warnings):
-        warnings.append(
-            "The focal length is uncertain: this footage hardly tells it. Give the focal length if you know it."
-        )
-    missing = sum(not view.is_solved for view in views)
-    if missing > len(solution.notes):
-        warnings.append(f"{missing} of {len(views)} frames have no camera; the others are kept.")
-    error = solution.mean_error_px
-    return Reconstruction(
-        views,
-        frames.kind,
-        "classic",
-        solution.motion,
-        solution.lens,
-        False,
-        certain,
-        float(error) if np.isfinite(error) else None,
-        frames.fps,
-        frames.source.name,
-        solution.checks,
-        warnings,
-    )
-
-
-def _why_missing(support: int, kind: str) -> str:
-    seen = "could be followed" if kind == "video" else "match the other photos"
-    return f"Only {support} points {seen} here." if support else f"No points that {seen} fit the solve here."
 
 
 def _dense(

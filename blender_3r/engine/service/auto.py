@@ -30,7 +30,7 @@ FOR_ONE = ("pi3x", "pi3", "mast3r", "vggt", "dust3r", "cut3r", "mv_dust3r", "fas
 FOR_FEW = ("mast3r", "pi3x", "vggt", "pi3", "dust3r", "mv_dust3r", "fast3r")
 FOR_LONG = ("wint3r", "cut3r", "point3r", "spann3r")
 FOR_POSES = ("pi3x", "mast3r", "dust3r")  # these take known poses
-FOLLOW_POINTS = ("vggt",)  # these can refine their cameras, and others refuse to
+FOLLOW_POINTS = ("vggt",)  # these follow points by themselves, and others refuse to
 # Which to get first: what works on a machine without a graphics card too, before what is larger.
 FIRST_DOWNLOAD = ("mast3r", "pi3x", "vggt", "pi3", "dust3r")
 
@@ -79,20 +79,22 @@ class Machine:
 @dataclass(frozen=True)
 class Known:
     """What the request says. model: weights asked for. file: whether a checkpoint of the user's own is. lens, poses:
-    whether those of the cameras are given. refine: whether a network's cameras are to be adjusted to followed points.
+    whether those of the cameras are given. learned_tracks: whether the network itself is to follow points.
     """
 
     model: str = ""
     file: bool = False
     lens: bool = False
     poses: bool = False
-    refine: bool = False
+    learned_tracks: bool = False
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Known:
         lens = settings.get("focal_px") is not None or settings.get("intrinsics") is not None
         given = {name: settings.get(name) is not None for name in ("weights", "poses")}
-        return cls(settings.get("model") or "", given["weights"], lens, given["poses"], bool(settings.get("refine")))
+        return cls(
+            settings.get("model") or "", given["weights"], lens, given["poses"], bool(settings.get("learned_tracks"))
+        )
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def choose(
     Choice without a method says what is missing.
     """
     allowed = [one for one in catalogue if one.commercial_use or not commercial_only]
-    if known.refine:
+    if known.learned_tracks:
         allowed = [one for one in allowed if one.architecture in FOLLOW_POINTS]
     here = _Here(allowed, machine, has_torch)
     if known.model or known.file:

@@ -39,9 +39,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="Pi3X: known depth along z, 0 = not known: a job folder, or a folder with NAME.npy or NAME.exr",
     )
     group.add_argument(
-        "--refine",
+        "--learned-tracks",
         action="store_true",
-        help="VGGT: follow points through the images and adjust the cameras to them; takes some more passes",
+        help="VGGT: the network follows points through the images, and the cameras are adjusted to them; takes some "
+        "more passes. Where the pictures have texture, --refine is more precise",
     )
 
 
@@ -52,5 +53,5 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
         "overlap": options.overlap,
         "head": options.head,
         "depth_maps": absolute_path(options.depth_maps),
-        "refine": True if options.refine else None,
+        "learned_tracks": True if options.learned_tracks else None,
     }

@@ -41,6 +41,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="when memory does not do, begin again with smaller images instead of failing (pairwise: 224 pixels, cut "
         "square)",
     )
+    group.add_argument(
+        "--refine",
+        action="store_true",
+        help="afterwards follow points through the footage (in photos: match them) and adjust the cameras until they "
+        "stick, as classic does from --poses; depth is scaled to the points. Without enough points the network's "
+        "cameras stay",
+    )
     for method in METHODS:
         method.add_options(parser)
 
@@ -54,6 +61,7 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
         "precision": options.precision,
         "memory_gb": options.memory,
         "allow_smaller": True if options.allow_smaller else None,
+        "refine": True if options.refine else None,
     }
     for method in METHODS:
         found.update(method.chosen_settings(options))

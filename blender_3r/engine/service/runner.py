@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from ..jobfolder import JobFolder, open_to_append
 from ..media.checks import require_visible
 from ..media.frames import FrameSource, open_source
 from ..methods import load_method
-from ..methods.base import CamerasSolved, Context, Event, Progress, ViewReady
+from ..methods.base import CamerasSolved, Context, Event, Method, Progress, ViewReady
 from ..reconstruction import Reconstruction
 from ..source import Source
 from .auto import AUTO
@@ -251,7 +251,7 @@ class _Run:
         threads = int(settings.get("threads") or available_threads())
         cv2.setNumThreads(threads)
         context = Context(self.job, self.is_cancelled, self.log.write, threads)
-        events = load_method(self.request["method"]).run(frames, settings, context)
+        events = _events(load_method(self.request["method"]), frames, settings, context)
         try:
             for event in events:
                 self._take(event)
@@ -339,6 +339,15 @@ class _Run:
         if self._owns_folder:
             self._saved = time.monotonic()
             self.job.write_json("state", self.state)
+
+
+def _events(method: Method, frames: FrameSource, settings: dict[str, Any], context: Context) -> Iterator[Event]:
+    """What the method yields, and the step behind it where that is asked for."""
+    if not settings.get("refine"):
+        return method.run(frames, settings, context)
+    from ..methods.refine import run_refined  # which imports much
+
+    return run_refined(method, frames, settings, context)
 
 
 def _refuse_foreign_folder(folder: Path) -> None:

@@ -67,6 +67,7 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "min_confidence": ("a number, 0 or more", lambda v: _is_number(v) and v >= 0),
     "clean": ("true or false", lambda v: isinstance(v, bool)),
     "poses": ("the path of a file", _is_text),
+    "refine": ("true or false", lambda v: isinstance(v, bool)),
     "device": ("auto, cpu, cuda, cuda:N or mps", _is_text),
     "precision": ("auto, float32, bfloat16 or float16", lambda v: v in ("auto", "float32", "bfloat16", "float16")),
     "memory_gb": ("a positive number of gigabytes", lambda v: _is_number(v) and v > 0),
@@ -76,7 +77,7 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "overlap": ("a positive whole number", _is_count),
     "head": ("auto, depth or points", lambda v: v in ("auto", "depth", "points")),
     "depth_maps": ("the path of a folder", _is_text),
-    "refine": ("true or false", lambda v: isinstance(v, bool)),
+    "learned_tracks": ("true or false", lambda v: isinstance(v, bool)),
     # of the streaming method
     "every": ("a positive whole number", _is_count),
     "camera_from": ("head or points", lambda v: v in ("head", "points")),

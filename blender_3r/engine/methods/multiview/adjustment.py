@@ -8,19 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry.cameras import Cameras, Observations
+from ...geometry.depth_scale import measure_scale
 from ...geometry.triangulation import triangulate_tracks
 from ...media.frames import FrameSource
 from ...reconstruction import Reconstruction
-from ...solve.bundle import BundleOptions, BundleResult, refine, residuals
+from ...solve.bundle import BundleOptions, refine
 from ...solve.solution import Solution
 from ..pairwise.pictures import Picture
+from ..solved import placed_error
 from .predictions import Followed
 from .queries import picture_pixels
 
 # In pixels of the network's pictures, whose tracks are about that precise; scaled to the frames.
 THRESHOLDS_PX = (8.0, 4.0, 2.5)
 START_PX = 32.0  # of a track that is placed with the cameras as they are predicted
-LEAST_POINTS = 20  # of a view, from which its depth is set to them
 DEPTH_CHANGE = 2.0  # at most
 
 
@@ -73,7 +74,8 @@ def adjust_cameras(
         result = refine(observations, cameras, points, options, lens_of_frame, thresholds, min_views=min(3, solved))
     except ValueError:
         return None
-    before, after = _errors(observations, cameras, result, scale)
+    before = placed_error(observations[result.kept], cameras, tracks, scale * START_PX)
+    after = result.mean_px
     if not after < before:
         return None
     return Adjusted(Solution.from_bundle(result, observations, reconstruction.lens), before, after)
@@ -87,17 +89,6 @@ def depth_scale(solution: Solution, frame: int, picture: Picture, depth: np.ndar
     found = solution.cameras.in_camera(seen.frame, solution.points[seen.track])[:, 2]
     x, y = np.rint(picture_pixels(picture, seen.xy)).astype(int).T
     predicted = depth[np.clip(y, 0, depth.shape[0] - 1), np.clip(x, 0, depth.shape[1] - 1)]
-    good = (predicted > 0) & (found > 0)
-    if np.count_nonzero(good) < LEAST_POINTS:
-        return 1.0
-    scale = float(np.median(found[good] / predicted[good]))
+    measured = measure_scale(found, predicted)
+    scale = 1.0 if measured is None else float(np.exp(measured.value))
     return scale if 1 / DEPTH_CHANGE <= scale <= DEPTH_CHANGE else 1.0
-
-
-def _errors(observations: Observations, cameras: Cameras, result: BundleResult, scale: float) -> tuple[float, float]:
-    """Mean error before and after, of the observations that took part; the points before are placed by them alone."""
-    kept = observations[result.kept]
-    points = triangulate_tracks(kept, cameras, len(result.points), max_error_px=scale * START_PX)
-    before = np.linalg.norm(residuals(kept, cameras, points), axis=1)
-    before = before[np.isfinite(before)]
-    return float(before.mean()) if len(before) else float("inf"), result.mean_px

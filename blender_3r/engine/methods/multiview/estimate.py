@@ -130,7 +130,7 @@ def forecast(
     Raises DoesNotFit when not even two views fit.
     """
     layout = Layout(architecture, [(size[1], size[0])], image_size)
-    room = Room(architecture, layout.tokens(0), available, precision, options.refine)
+    room = Room(architecture, layout.tokens(0), available, precision, options.learned_tracks)
     views = room.choose_size(count, options.chunk_size)
     overlap = options.overlap_of(views) if views < count else 0
     parts = plan(count, views, overlap)

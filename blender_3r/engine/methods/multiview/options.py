@@ -17,7 +17,7 @@ TRACKS = {"draft": (1, 256), "normal": (2, 512), "fine": (4, 1024)}  # views of 
 class Options(NetworkOptions):
     """image_size: long side in pixels. chunk_size: views in one pass, overlap: views that two chunks share. head: which
     of two heads depth comes from. min_confidence: of points that are kept, 0..1. poses, depth_maps: what is known, for
-    models that take it into account. refine: adjust cameras to points followed through the views.
+    models that take it into account. learned_tracks: adjust cameras to points that the network follows.
     """
 
     image_size: int | None = None
@@ -27,7 +27,7 @@ class Options(NetworkOptions):
     min_confidence: float | None = None
     poses: str | None = None
     depth_maps: str | None = None
-    refine: bool = False
+    learned_tracks: bool = False
 
     def overlap_of(self, size: int) -> int:
         """Views that chunks of `size` share; fewer than asked for where chunks had to become smaller.

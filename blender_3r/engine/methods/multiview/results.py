@@ -12,6 +12,7 @@ from ...geometry.cameras import Cameras
 from ...media.frames import FrameSource
 from ...reconstruction import Check, Intrinsics, Reconstruction, View
 from ..pairwise.pictures import Picture
+from ..solved import adjustment_check
 from ..views import FOCAL_RANGE, guessed_lens
 from .chunks import LARGEST_ERROR, Seam
 from .predictions import Prediction
@@ -123,6 +124,9 @@ def make_reconstruction(frames: FrameSource, scene: Scene, method: str, is_done:
             continue
         note = scene.notes.get(index, NO_POSE.format(Path(info.file).name) if is_done else WAITING)
         views.append(View(info.file, info.frame, guessed_lens(info.width, info.height, typical), note=note))
+    checks = _seam_checks(scene.seams)
+    if scene.adjusted is not None:
+        checks.append(adjustment_check(*scene.adjusted, "points followed through the views"))
     return Reconstruction(
         views,
         frames.kind,
@@ -133,7 +137,7 @@ def make_reconstruction(frames: FrameSource, scene: Scene, method: str, is_done:
         reproj_error_px=None if scene.adjusted is None else scene.adjusted[1],
         fps=frames.fps,
         source=frames.source.name,
-        checks=[*_seam_checks(scene.seams), *_adjustment_checks(scene.adjusted)],
+        checks=checks,
         warnings=[*scene.warnings, *(f"Left out: {note}" for note in list(scene.notes.values())[:8])],
     )
 
@@ -146,11 +150,3 @@ def _seam_checks(seams: Sequence[Seam]) -> list[Check]:
     verdict = "at the worst of the seams" if worst.holds else "a seam does not hold:"
     text = f"{len(seams) + 1} chunks of views were joined; {verdict} {worst}."
     return [Check("seams", worst.holds, text, worst.error, LARGEST_ERROR)]
-
-
-def _adjustment_checks(adjusted: tuple[float, float] | None) -> list[Check]:
-    if adjusted is None:
-        return []
-    before, after = adjusted
-    text = f"The cameras were adjusted to points followed through the views: {before:.2f} px before, {after:.2f} after."
-    return [Check("adjustment", after <= before, text, after, before)]

@@ -85,7 +85,7 @@ class _Work:
             default_size=DEFAULT_SIZE,
         )
         record = self.weights.record
-        if options.refine and record.architecture != "vggt":
+        if options.learned_tracks and record.architecture != "vggt":
             raise EngineError(
                 "usage", f"{record.title} follows no points, so cameras cannot be refined.", "Choose a VGGT model."
             )
@@ -106,7 +106,7 @@ class _Work:
         self._passes(teller)
         if not scene.believed():
             raise no_camera()
-        if self.options.refine:
+        if self.options.learned_tracks:
             self._adjust(teller)
         self.store().discard()
 
@@ -174,7 +174,7 @@ class _Work:
     @property
     def _tells_views(self) -> bool:
         """Whether depth is told as passes come; where cameras are refined it waits for that."""
-        return self.options.dense and not self.options.refine
+        return self.options.dense and not self.options.learned_tracks
 
     @property
     def _network_bytes(self) -> int:
@@ -189,7 +189,7 @@ class _Work:
             free = free_memory(self.device.type, self.device.index)
             available = None if free is None else max(0, int(USABLE * free) - self._network_bytes)
         tokens = max(self.layout.tokens(frame) for frame in self.pictures.used)
-        return Room(self.weights.record.architecture, tokens, available, self.precision, self.options.refine)
+        return Room(self.weights.record.architecture, tokens, available, self.precision, self.options.learned_tracks)
 
     def _next(self, covered: int, size: int) -> range:
         return next_chunk(covered, len(self.pictures.used), size, self.options.overlap_of(size))
@@ -210,7 +210,7 @@ class _Work:
     def _reporter(self, chunk: range, covered: int) -> Callable[[str, int, int], None]:
         """Tells how far the stages of a pass are."""
         count = len(self.pictures.used)
-        end = ADJUSTING if self.options.refine else 1.0
+        end = ADJUSTING if self.options.learned_tracks else 1.0
 
         def fraction(share: float) -> float:
             return COMPUTING + (end - COMPUTING) * (covered + (chunk.stop - covered) * share) / count
@@ -247,7 +247,7 @@ class _Work:
         try:
             store.write(number, part)
         except EngineError as error:
-            if self.options.refine:  # which reads them again
+            if self.options.learned_tracks:  # which reads them again
                 raise
             self.context.log(f"passes are not kept for another run: {error}")
 

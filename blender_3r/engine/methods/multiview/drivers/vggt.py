@@ -32,7 +32,7 @@ class VggtDriver:
         heads = network.config.heads
         chosen = ("depth" if "depth" in heads else "points") if options.head == "auto" else options.head
         self.head = {"depth": "depth", "points": "point"}[chosen]
-        wanted = ["camera", self.head, *(["track"] if options.refine else [])]
+        wanted = ["camera", self.head, *(["track"] if options.learned_tracks else [])]
         missing = [head for head in wanted if head not in heads]
         if missing:
             raise EngineError(
@@ -50,7 +50,7 @@ class VggtDriver:
         aggregated = self.network.aggregate(patches, size)
         found = self.network.predict(aggregated, ("camera", self.head))
         prediction = self._read(views, found, size)
-        if self.options.refine and len(views) > 1:
+        if self.options.learned_tracks and len(views) > 1:
             return replace(prediction, followed=self._follow(views, patches, aggregated))
         return prediction
 

@@ -7,6 +7,7 @@ resolution in closed rounds. Source of the loss: DUSt3R (arXiv 2312.14132) secti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from ..predictions import PairPredictions
 from .fast_descent import Memory, State, descend, polish
 from .fast_full import AllPixels
-from .fast_sample import ImageSample, principal_points, roles_of_images, sample_images
+from .fast_sample import ImageSample, Role, principal_points, roles_of_images, sample_images
 from .fast_start import start
 from .fast_system import evaluate
 from .fast_variables import Unknowns, Variables
@@ -83,7 +84,7 @@ def minimise(
     roles = roles_of_images(predictions, settings.equal_pairs)
     centers = principal_points(predictions, settings)
     unknowns = Unknowns.of(len(predictions.edges), predictions.count, settings)
-    limit = max(FEWEST, MOST_OBSERVATIONS // max(1, sum(len(own) for own in roles)))
+    limit = most_pixels(roles)
     progress = progress or Progress(no_report, 0)
     done = 0
     for count, most in LEVELS if variables is None else LEVELS[1:]:
@@ -92,14 +93,32 @@ def minimise(
         check_cancelled()
         if variables is None:
             variables = start(predictions, samples, roles, settings, check_cancelled)
-        soft = softening(samples, unknowns, variables, check_cancelled)
-        loss, depths = evaluate(samples, unknowns, variables, None, soft, check_cancelled)
-        state = State(variables, depths, loss, Memory())
-        descend(samples, unknowns, state, soft, most, TOLERANCE, check_cancelled, progress.step)
+        state = lowest(samples, unknowns, variables, most, check_cancelled, progress.step)
         variables = state.variables
         done += most
     progress.reach(done)
     return state, softening(samples, unknowns, variables, check_cancelled)
+
+
+def most_pixels(roles: list[list[Role]]) -> int:
+    """Pixels of an image that a level may take at most."""
+    return max(FEWEST, MOST_OBSERVATIONS // max(1, sum(len(own) for own in roles)))
+
+
+def lowest(
+    samples: list[ImageSample],
+    unknowns: Unknowns,
+    variables: Variables,
+    steps: int,
+    check_cancelled: Check,
+    on_step: Callable[[], None],
+) -> State:
+    """Where at most so many steps on samples lead from these variables."""
+    soft = softening(samples, unknowns, variables, check_cancelled)
+    loss, depths = evaluate(samples, unknowns, variables, None, soft, check_cancelled)
+    state = State(variables, depths, loss, Memory())
+    descend(samples, unknowns, state, soft, steps, TOLERANCE, check_cancelled, on_step)
+    return state
 
 
 @dataclass

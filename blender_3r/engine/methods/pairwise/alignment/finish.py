@@ -1,0 +1,107 @@
+"""Whether the published steps ended near enough to the minimum they make for, and the minimum where they did not.
+
+A result has to hold: cameras within 1 % of the path and half a degree. What it is off has two sources that know nothing
+of each other: how far the steps ended from the minimum, which second-order steps measure, and how far the minimum
+itself is from the truth, which is what it moves by when the pairs get other weights by chance (Bayesian bootstrap:
+Rubin, The Annals of Statistics 9, 1981). The published result stands while both together are expected to hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ....geometry.rotations import nearest_rotation, rotation_angle
+from ....geometry.similarity import fit_similarity
+from ..predictions import PairPredictions
+from .fast import LEVELS, lowest, minimise, most_pixels
+from .fast_sample import ImageSample, like, principal_points, roles_of_images, sample_images
+from .fast_variables import Unknowns, Variables
+from .scene import AlignSettings, Check, Report, no_check, no_report
+
+STAGE = "Finishing the alignment"
+# What cameras must hold: share of the path through all of them, degrees.
+HELD_PATH, HELD_DEGREES = 0.01, 0.5
+# Published steps that ended this share of that from the minimum stand, whatever the minimum is worth.
+NEAR = 0.2
+DRAWS = 6
+
+
+def finished(
+    predictions: PairPredictions,
+    settings: AlignSettings,
+    found: Variables,
+    report: Report = no_report,
+    check_cancelled: Check = no_check,
+) -> Variables:
+    """What the published steps found, or the minimum of their loss where what was found is not expected to hold.
+
+    Contradicting pairs may have no minimum; then what was found stands.
+    """
+    report(STAGE, 0, DRAWS + 1)
+    try:
+        state, _ = minimise(predictions, settings, found, check_cancelled)
+        best = state.variables
+        if not (np.isfinite(best.world_from_camera).all() and np.isfinite(found.world_from_camera).all()):
+            return found
+        missing = shares_of_held(found, best)
+        if missing.max() <= NEAR:
+            return found
+        if missing.max() > 1.0:
+            return best
+        unsure = doubt(predictions, settings, best, report, check_cancelled)
+    except (np.linalg.LinAlgError, torch.linalg.LinAlgError):
+        return found
+    except (RuntimeError, ValueError) as error:  # of torch, of SciPy
+        if "overflow" not in str(error) and "infs or NaNs" not in str(error):
+            raise
+        return found
+    return found if np.hypot(missing, unsure).max() <= 1.0 else best
+
+
+def shares_of_held(found: Variables, other: Variables) -> np.ndarray:
+    """(2, n): how far each camera is from where the other variables have it, place and turn, in units of what must
+    hold.
+    """
+    poses, target = found.world_from_camera, other.world_from_camera
+    moved = fit_similarity(poses[:, :3, 3], target[:, :3, 3]).apply(poses[:, :3, 3])
+    path = np.linalg.norm(np.diff(target[:, :3, 3], axis=0), axis=1).sum()
+    shift = np.linalg.norm(moved - target[:, :3, 3], axis=1) / max(path, np.finfo(float).tiny)
+    turn = nearest_rotation(np.einsum("nij,nkj->ik", target[:, :3, :3], poses[:, :3, :3]))
+    rest = np.einsum("nji,jk,nkl->nil", target[:, :3, :3], turn, poses[:, :3, :3])
+    return np.stack([shift / HELD_PATH, np.degrees(np.abs(rotation_angle(rest))) / HELD_DEGREES])
+
+
+def doubt(
+    predictions: PairPredictions,
+    settings: AlignSettings,
+    best: Variables,
+    report: Report = no_report,
+    check_cancelled: Check = no_check,
+) -> np.ndarray:
+    """(2, n): how far each camera of the minimum is expected to be from the truth, in the units of shares_of_held().
+
+    The two directions of a pair see the same pixels, so they get one weight. Errors that all pairs of an image share
+    are not seen.
+    """
+    roles = roles_of_images(predictions, settings.equal_pairs)
+    unknowns = Unknowns.of(len(predictions.edges), predictions.count, settings)
+    count, most = LEVELS[-1]
+    centers = principal_points(predictions, settings)
+    samples = sample_images(predictions, roles, centers, min(count, most_pixels(roles)))
+    both = np.unique(np.sort(predictions.edges, axis=1), axis=0, return_inverse=True)[1].ravel()
+    random = np.random.default_rng(0)
+    total = np.zeros((2, predictions.count))
+    for draw in range(DRAWS):
+        report(STAGE, 1 + draw, DRAWS + 1)
+        weights = random.exponential(size=both.max() + 1)[both]
+        drawn = [_weighted(sample, weights) for sample in samples]
+        state = lowest(drawn, unknowns, best, most, check_cancelled, lambda: None)
+        total += shares_of_held(state.variables, best) ** 2
+    return np.sqrt(total / DRAWS)
+
+
+def _weighted(sample: ImageSample, weights: np.ndarray) -> ImageSample:
+    return replace(sample, weights=sample.weights * like(weights[sample.pairs], sample.weights)[:, None])
