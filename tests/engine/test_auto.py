@@ -116,7 +116,7 @@ CASES = [
     ("movie", 40, ALL, {"known": POSES}, "classic", "", "solved from the known poses."),
     ("photos", 40, ALL, {"known": POSES}, "multiview", "pi3x", "with known poses, which it takes."),
     ("photos", 40, ("mast3r-512",), {"known": POSES}, "pairwise", "mast3r-512", "with known poses, which it takes."),
-    ("photos", 40, ("vggt-1b",), {"known": POSES}, "classic", "", "without the known poses, which take a network."),
+    ("photos", 40, ("vggt-1b",), {"known": POSES}, "classic", "", "solved from the known poses."),
     ("photos", 1, ("vggt-1b",), {"known": POSES}, "multiview", "vggt-1b", "one image"),
     # a model that is asked for: its method, here or not
     (

@@ -17,7 +17,6 @@ from blender_3r.engine.service.runner import run_job
 from blender_3r.engine.service.settings import make_request
 from blender_3r.engine.source import source_from_path
 
-
 FRAMES = 14
 
 

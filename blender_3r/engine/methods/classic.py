@@ -77,6 +77,7 @@ class Settings:
     mask: str | None = None
     mask_invert: bool = False
     poses: str | None = None
+    hold_poses: bool = False
     tracks: str | None = None
     distortion: str = "auto"
     free_center: bool = False
@@ -158,9 +159,12 @@ def solve_cameras(
         given = read_cameras(Path(settings.poses), frames)
     if given is not None and lenses.distortion_known:
         given = Cameras.from_intrinsics(lenses.start, given.world_from_camera)
-    if len(frames) == 2:
+    if given is not None and settings.hold_poses:
+        start = [given.intrinsics(info.index, info.width, info.height) for info in frames.infos]
+        lenses = LensModel(start, np.arange(len(start)), focal_known=True, distortion_known=True)
+    if len(frames) == 2 and given is None:
         return _solve_pair(frames, lenses, settings, masks, reporter)
-    if frames.kind == "video":
+    if frames.kind == "video" and len(frames) > 2:
         footage = _footage(frames, settings, masks, given)
         return solve_footage(
             frames, lenses, replace(footage, observations=observations or footage.observations), reporter
@@ -173,7 +177,7 @@ def solve_cameras(
         context.check_cancelled,
         context.log,
     )
-    return solve_photos(graph, lenses, photo_settings)
+    return solve_photos(graph, lenses, photo_settings, given, settings.hold_poses)
 
 
 def _footage(frames: FrameSource, settings: Settings, masks: Masks | None, given: Cameras | None) -> Footage:
@@ -186,6 +190,7 @@ def _footage(frames: FrameSource, settings: Settings, masks: Masks | None, given
         settings.free_center,
         masks,
         given,
+        settings.hold_poses,
         read_tracks(Path(settings.tracks), frames) if settings.tracks else None,
     )
 

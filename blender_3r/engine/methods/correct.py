@@ -9,7 +9,6 @@ import numpy as np
 from ..geometry.cameras import Cameras
 from ..geometry.interpolation import interpolate_poses
 from ..geometry.rotations import nearest_rotation
-from ..geometry.similarity import fit_cameras
 from ..reconstruction import Reconstruction, View
 from ..solve.solution import Solution
 
@@ -17,17 +16,6 @@ ON_THE_SPOT = (
     "The camera only turns (tripod): it stands in one place now, and the depth is the network's alone, which nothing "
     "in the footage can confirm."
 )
-
-
-def moved_to(solution: Solution, given: Cameras) -> None:
-    """Move a solution, in place, to where the given cameras are, at their size."""
-    both = np.flatnonzero(solution.cameras.solved & given.solved)
-    if len(both) < 2:
-        return
-    cameras, solved = solution.cameras.world_from_camera, solution.cameras.solved
-    similarity = fit_cameras(cameras[both], given.world_from_camera[both])
-    cameras[solved] = similarity.move_cameras(cameras[solved])
-    solution.points = similarity.apply(solution.points)
 
 
 def turned_on_the_spot(solution: Solution, given: Cameras) -> None:

@@ -18,6 +18,7 @@ from ..solve.alignment import Aligned, align_tracks
 from ..solve.checks import check_solution, given_focal, refuse_hopeless, track_pairs
 from ..solve.mapping import LensModel
 from ..solve.moving import moving_tracks
+from ..solve.posed import hold_given
 from ..solve.shots import Shots, find_shots, named, only, same_pictures
 from ..solve.solution import Solution
 from ..solve.tracks import track_video
@@ -32,7 +33,7 @@ SHORTEST = 2  # frames of a piece that can be solved
 class Footage:
     """How footage is solved. track_side: longer side in px of the images tracked in. tracks: points kept alive.
     lens: "auto", "shared" or "zoom". distortion, center: see VideoSettings. masks: what is left out. given: cameras to
-    start from. observations: tracks that were followed by something else, in place of our own.
+    start from; holds: they stay as they are. observations: tracks that were followed by something else.
     """
 
     track_side: int
@@ -42,6 +43,7 @@ class Footage:
     center: bool = False
     masks: Masks | None = None
     given: Cameras | None = None
+    holds: bool = False
     observations: Observations | None = None
 
 
@@ -118,6 +120,11 @@ def _solve(
     frames: FrameSource, observations: Observations, lenses: LensModel, footage: Footage, reporter: Reporter
 ) -> Solution:
     context = reporter.context
+    if footage.holds and footage.given is not None:
+        reporter.stage("Holding the given cameras", 0.3)
+        solution = hold_given(observations, footage.given, lenses)
+        solution.checks = check_solution(solution, lenses, track_pairs(observations, solution.cameras))
+        return solution
     reporter.stage("Looking at the camera's motion", 0.25)
     unplaced = Cameras.from_intrinsics(lenses.start, np.full((len(frames), 4, 4), np.nan))
     motion = classify_motion(observations, unplaced, lenses.focal_known)

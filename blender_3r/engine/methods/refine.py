@@ -20,10 +20,10 @@ from ..geometry.cameras import Cameras
 from ..media.frames import FrameSource
 from ..reconstruction import Reconstruction
 from ..solve.mapping import LensModel
-from ..solve.solution import Solution
+from ..solve.solution import Solution, take_world
 from . import classic
 from .base import CamerasSolved, Context, Event, Method, Progress, run_reporting
-from .correct import corrected_views, moved_to, turned_on_the_spot
+from .correct import corrected_views, turned_on_the_spot
 from .footage import Reporter
 from .rescale import rescale_views
 from .solved import adjustment_check, make_reconstruction, placed_error
@@ -126,7 +126,7 @@ def _solve(
         turned_on_the_spot(solution, given)
     else:
         _refuse_doubtful(solution)
-        moved_to(solution, given)
+        take_world(solution, given)
     solution.warnings += [] if masks is None else masks.warnings
     return solution, lenses
 
@@ -143,13 +143,13 @@ def _with_focal_held(
     given: Cameras,
     reporter: Reporter,
 ) -> Solution:
-    """Solved again with the network's focal, where the pictures hardly tell one: a drive straight ahead."""
+    """Solved again with the focal of EXIF or the network, where pictures hardly tell one: a drive straight ahead."""
     sides = np.array([max(lens.width, lens.height) for lens in lenses.start])
     focal = float(np.median((given.focal / sides)[given.solved]))
-    reporter.context.log(f"the pictures do not tell the focal length: the network's, {focal:.3f} of the side, is held")
-    held = classic.solve_cameras(
-        frames, lenses.with_focal(focal), settings, None, reporter, given, solution.observations
-    )
+    reporter.context.log("the pictures hardly tell the focal length: it is held")
+    known = replace(lenses, focal_known=True) if lenses.focal_measured else lenses.with_focal(focal)
+    tracks = solution.observations if frames.kind == "video" else None
+    held = classic.solve_cameras(frames, known, settings, None, reporter, given, tracks)
     own = [check for check in solution.checks if check.name == "focal firmness"]
     held.checks = [*(check for check in held.checks if check.name != "focal firmness"), *own]
     held.focal_is_certain = False

@@ -10,7 +10,7 @@ from ..errors import EngineError
 from ..geometry.cameras import Cameras, Observations
 from ..jobfolder import JobFolder
 from ..media.frames import FrameSource
-from .lenses import read_intrinsics, read_poses
+from .lenses import read_posed
 
 
 def read_cameras(path: Path, frames: FrameSource) -> Cameras:
@@ -19,7 +19,8 @@ def read_cameras(path: Path, frames: FrameSource) -> Cameras:
     Raises EngineError("usage") when they cannot be read, or do not belong to these frames.
     """
     file = path / "cameras.json" if path.is_dir() else path
-    return Cameras.from_intrinsics(read_intrinsics(file, frames), np.array(read_poses(file, frames)))
+    lenses, poses = read_posed(file, frames)
+    return Cameras.from_intrinsics(lenses, np.array(poses))
 
 
 def read_tracks(path: Path, frames: FrameSource) -> Observations:

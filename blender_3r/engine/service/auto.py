@@ -3,8 +3,8 @@
 Only the method classic has been measured on footage (benchmarks): paths of shots with 60 to 450 frames within 0.02 to
 0.2 % of their length, of sets with 11 to 50 photos within 0.09 %. What the networks can do is known from their
 publications alone. So a network is chosen only where classic cannot help, or hardly: for one image; for few pictures,
-two of which do not tell a focal length (10 % off, and the depth with it); for known poses of photos, which classic does
-not take (those of footage it does); and on a graphics card for shots longer than classic was ever measured with.
+two of which do not tell a focal length (10 % off, and the depth with it); for known poses of photos; and on a graphics
+card for shots longer than classic was ever measured with.
 Whether a camera moves is not known before the job runs: classic finds out, and says so for a tripod.
 
 Standard library only: made for the panel at every change of a setting.
@@ -260,7 +260,7 @@ def _for_poses(footage: Footage, here: _Here) -> Choice:
         return _network(best, footage, "with known poses, which it takes")
     if footage.count <= 1:
         return _for_one(footage, here, False)
-    return _classic(footage, " without the known poses, which take a network", here.to_download(FOR_POSES))
+    return _classic(footage, ", solved from the known poses", here.to_download(FOR_POSES))
 
 
 def _for_one(footage: Footage, here: _Here, is_forbidden: bool) -> Choice:

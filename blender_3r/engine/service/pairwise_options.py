@@ -61,7 +61,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--poses",
         metavar="FILE",
         help="known camera poses, in the form of cameras.json; of two images at least, missing ones are solved. With "
-        "--method classic, of footage: a start that is refined, and a job folder of any method does too",
+        "--method classic a start that is refined, and a job folder of any method does too",
+    )
+    group.add_argument(
+        "--hold-poses",
+        action="store_true",
+        help="keep the cameras of --poses as they are, lens and all; others are placed by the points (classic)",
     )
 
 
@@ -76,4 +81,5 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
         "min_confidence": options.min_confidence,
         "clean": False if options.no_clean else None,
         "poses": absolute_path(options.poses),
+        "hold_poses": True if options.hold_poses else None,
     }

@@ -68,6 +68,7 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "clean": ("true or false", lambda v: isinstance(v, bool)),
     "poses": ("the path of a file", _is_text),
     "refine": ("true or false", lambda v: isinstance(v, bool)),
+    "hold_poses": ("true or false", lambda v: isinstance(v, bool)),
     "device": ("auto, cpu, cuda, cuda:N or mps", _is_text),
     "precision": ("auto, float32, bfloat16 or float16", lambda v: v in ("auto", "float32", "bfloat16", "float16")),
     "memory_gb": ("a positive number of gigabytes", lambda v: _is_number(v) and v > 0),

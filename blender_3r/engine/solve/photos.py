@@ -11,13 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import EngineError
+from ..geometry.cameras import Cameras
 from .bundle import BundleOptions, refine
 from .checks import PAIRS_CHECKED, check_solution
 from .mapping import LensModel, Mapping, MatchDatabase, MatchGraph
+from .posed import hold_given, join_matches, refine_given
 from .solution import Solution, share_lens
 
 LOSS_PX = 0.5
 MIN_SUPPORT = 20
+NEEDED = ("pair rotations", "reprojection error", "lens")  # checks without which given cameras are no start
+REFUSED = "The given cameras do not fit the photos; they were solved without them."
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,14 @@ class PhotoSettings:
     log: Callable[[str], None] = lambda text: None
 
 
-def solve_photos(graph: MatchGraph, lenses: LensModel, settings: PhotoSettings) -> Solution:
-    """Cameras of the photos that overlap. Raises EngineError("unsolved") when none do."""
+def solve_photos(
+    graph: MatchGraph, lenses: LensModel, settings: PhotoSettings, given: Cameras | None = None, holds: bool = False
+) -> Solution:
+    """Cameras of the photos that overlap. Raises EngineError("unsolved") when none do.
+
+    given: cameras to start from, nan poses where they are not known; where they do not fit the photos are mapped, with
+    a warning. holds: the given cameras stay as they are, lens and all, and only the others are found.
+    """
     settings.on_stage("Verifying matches", 0.0)
     with MatchDatabase(graph, lenses, settings.threads, settings.check_cancelled) as database:
         inliers, types = database.verified()
@@ -39,6 +49,12 @@ def solve_photos(graph: MatchGraph, lenses: LensModel, settings: PhotoSettings) 
         inliers = {pair: matches for pair, matches in inliers.items() if len(matches) >= MIN_SUPPORT}
         if not inliers:
             raise no_overlap(len(graph.frames))
+        refused = False
+        if given is not None:
+            solution = _from_given(graph, inliers, types, lenses, given, holds, settings)
+            if solution is not None:
+                return solution
+            refused = True
         attempts = (
             ("Solving photos one after the other", 0.15, database.map_incrementally),
             ("Solving photos again, all at once", 0.6, database.map_globally),
@@ -57,7 +73,39 @@ def solve_photos(graph: MatchGraph, lenses: LensModel, settings: PhotoSettings) 
                 break
     if best is None:
         raise no_overlap(len(graph.frames))
+    if refused:
+        best.warnings.append(REFUSED)
     return best
+
+
+def _from_given(
+    graph: MatchGraph,
+    inliers: dict[tuple[int, int], np.ndarray],
+    types: dict[str, int],
+    lenses: LensModel,
+    given: Cameras,
+    holds: bool,
+    settings: PhotoSettings,
+) -> Solution | None:
+    """From cameras that are known; None where they do not fit, but EngineError("unsolved") where they are to stay."""
+    settings.on_stage("Holding the given cameras" if holds else "Refining the given cameras", 0.3)
+    observations = join_matches(graph, inliers)
+    solution = hold_given(observations, given, lenses) if holds else refine_given(observations, given, lenses)
+    if solution is not None and solution.kept.any():
+        solution.pair_types = types
+        weak = solution.support() < MIN_SUPPORT
+        solution.cameras.world_from_camera[weak & ~(holds & given.solved)] = np.nan
+        solution.checks = check_solution(solution, lenses, graph_pairs(graph, inliers, solution.cameras.solved))
+        settings.log(f"from the given cameras: {_describe(solution)}")
+        if holds or not any(check.name in NEEDED and not check.passed for check in solution.checks):
+            return solution
+    if holds:
+        raise EngineError(
+            "unsolved",
+            "The photos do not fit the cameras given: no point lies where they say.",
+            "Check that names, axes and units are those of cameras.json, or let the cameras be refined.",
+        )
+    return None
 
 
 def no_overlap(count: int) -> EngineError:

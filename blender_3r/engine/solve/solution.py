@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..geometry.cameras import Cameras, Observations
+from ..geometry.similarity import fit_cameras
 from ..reconstruction import Check
 from .bundle import BundleResult, typical_error
 from .mapping import LensModel
@@ -102,3 +103,14 @@ def share_lens(cameras: Cameras, lenses: LensModel) -> Cameras:
         shared.aspect[members] = np.median(cameras.aspect[known])
         shared.center[members] = np.median(cameras.center[known], axis=0)
     return shared
+
+
+def take_world(solution: Solution, given: Cameras) -> None:
+    """Move a solution, in place, to where the given cameras are, at their size."""
+    cameras, solved = solution.cameras.world_from_camera, solution.cameras.solved
+    both = np.flatnonzero(solved & given.solved)
+    if len(both) < 2:
+        return
+    similarity = fit_cameras(cameras[both], given.world_from_camera[both])
+    cameras[solved] = similarity.move_cameras(cameras[solved])
+    solution.points = similarity.apply(solution.points)

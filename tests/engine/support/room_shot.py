@@ -1,4 +1,4 @@
-"""A made shot with known cameras and depth: a textured room with two panels in it; and a network that nearly knows it."""
+"""A made shot with known cameras and depth, a textured room with panels in it; and a network that nearly knows it."""
 
 from __future__ import annotations
 
