@@ -329,12 +329,18 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
             ("NO", "None", "Use the whole picture"),
             ("FILES", "Images or Movie", "White is left alone; numbered or named as the frames are"),
             ("ALPHA", "Alpha", "What is transparent in the footage is left alone"),
+            ("MASK", "Blender Mask", "What a mask of the Movie Clip Editor covers is left alone"),
         ),
     )
     mask_path: bpy.props.StringProperty(
         name="Mask File",
         description="A movie, one image for all frames, one image of a numbered sequence, or a folder of images",
         subtype="FILE_PATH",
+    )
+    mask: bpy.props.PointerProperty(
+        name="Blender Mask",
+        description="Drawn with its feather, animation and tracks when the job starts",
+        type=bpy.types.Mask,
     )
     mask_invert: bpy.props.BoolProperty(name="Invert", description="Black is left alone, white is used")
     dense: bpy.props.BoolProperty(

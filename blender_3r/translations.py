@@ -127,9 +127,11 @@ _GERMAN = {
     "Shrink to Fit": "Passend verkleinern",
     # mask
     "Alpha": "Alpha",
+    "Blender Mask": "Blender-Maske",
     "Images or Movie": "Bilder oder Film",
     "Invert": "Umkehren",
     "Mask": "Maske",
+    "The same for all photos": "Dieselbe für alle Fotos",
     # lens
     "Fixed": "Fest",
     "Focal Length": "Brennweite",

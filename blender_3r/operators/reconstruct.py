@@ -25,6 +25,7 @@ from ..scene.job import ImportOptions, ImportResult, build_job_in_slices
 from ..scene.jobdata import JobData, read_job
 from . import footage, model_choice
 from .footage_facts import job_folder
+from .masks import draw_mask, mask_settings
 
 if TYPE_CHECKING:
     from ..properties import THREER_PG_settings
@@ -40,23 +41,11 @@ def request_of(settings: THREER_PG_settings) -> dict[str, Any]:
     focal = footage.focal_in_pixels(settings)
     if focal is not None:
         values["focal_px"] = focal
-    values |= _mask_settings(settings)
+    values |= mask_settings(settings)
     if settings.points:
         values["points"] = settings.points
     values |= model_choice.network_settings(settings)
     return {"engine_version": __version__, "method": settings.method, "source": source.to_json(), "settings": values}
-
-
-def _mask_settings(settings: THREER_PG_settings) -> dict[str, Any]:
-    """Raises EngineError when a mask is asked for and no file is chosen."""
-    if settings.mask_from == "NO":
-        return {}
-    path = "alpha"
-    if settings.mask_from == "FILES":
-        if not settings.mask_path:
-            raise EngineError("usage", "No mask is chosen.", "Choose its file or folder, or set Mask to None.")
-        path = os.path.abspath(bpy.path.abspath(settings.mask_path))
-    return {"mask": path, **({"mask_invert": True} if settings.mask_invert else {})}
 
 
 def delivery_of(settings: THREER_PG_settings) -> Delivery:
@@ -309,7 +298,7 @@ def _turn(settings: THREER_PG_settings, scene: bpy.types.Scene) -> Turn:
     request, source = request_of(settings), footage.source_of(settings)
     folder = job_folder(preferences.jobs_folder(), source, [turn.folder for turn in session.turns()])
     command = preferences.serve_command()
-
+    request["settings"] |= draw_mask(settings, source, folder)
     launch = launcher(lambda: Job(command, folder, request, keeper=session.keeper))
     return Turn(source.name, footage.pick_key(settings), folder, launch, Home.of(scene), delivery_of(settings))
 

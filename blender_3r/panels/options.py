@@ -7,7 +7,9 @@ import bpy
 from ..scene.point_kind import can_be_cloud
 
 
-class _Options:
+class Options:
+    """What they share."""
+
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "3R"
@@ -21,7 +23,7 @@ class _Options:
         return layout.column()
 
 
-class THREER_PT_frames(_Options, bpy.types.Panel):
+class THREER_PT_frames(Options, bpy.types.Panel):
     bl_label = "Frames"
     bl_order = 1
 
@@ -41,17 +43,11 @@ class THREER_PT_frames(_Options, bpy.types.Panel):
         rows.prop(settings, "first")
         rows.prop(settings, "last")
         rows.prop(settings, "step")
-        if settings.method in ("auto", "classic"):
-            column.prop(settings, "mask_from")
-            if settings.mask_from == "FILES":
-                column.prop(settings, "mask_path", text="")
-            if settings.mask_from != "NO":
-                column.prop(settings, "mask_invert")
 
 
-class THREER_PT_lens(_Options, bpy.types.Panel):
+class THREER_PT_lens(Options, bpy.types.Panel):
     bl_label = "Lens"
-    bl_order = 2
+    bl_order = 3
 
     def draw(self, context: bpy.types.Context) -> None:
         settings = context.scene.threer
@@ -65,9 +61,9 @@ class THREER_PT_lens(_Options, bpy.types.Panel):
             column.prop(settings, "focal_px", text="Pixels")
 
 
-class THREER_PT_result(_Options, bpy.types.Panel):
+class THREER_PT_result(Options, bpy.types.Panel):
     bl_label = "Result"
-    bl_order = 3
+    bl_order = 4
 
     def draw(self, context: bpy.types.Context) -> None:
         settings = context.scene.threer

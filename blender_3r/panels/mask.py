@@ -1,0 +1,33 @@
+"""What of the footage is left alone."""
+
+from __future__ import annotations
+
+import bpy
+
+from .options import Options
+
+
+class THREER_PT_mask(Options, bpy.types.Panel):
+    bl_label = "Mask"
+    bl_order = 2
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        settings = context.scene.threer
+        return settings.info_kind in ("movie", "sequence", "photos") and settings.method in ("auto", "classic")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings = context.scene.threer
+        column = self.column(context)
+        column.prop(settings, "mask_from")
+        if settings.mask_from == "FILES":
+            column.prop(settings, "mask_path", text="")
+        elif settings.mask_from == "MASK":
+            column.prop(settings, "mask", text="")
+            if settings.info_kind == "photos":
+                column.label(text="The same for all photos")
+        if settings.mask_from != "NO":
+            column.prop(settings, "mask_invert")
+
+
+classes = (THREER_PT_mask,)
