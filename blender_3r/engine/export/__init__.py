@@ -13,6 +13,9 @@ from ..jobfolder import JobFolder
 from ..reconstruction import Reconstruction
 
 
+STATIC, ALL, ONLY = "static", "all", "only"
+
+
 @dataclass(frozen=True)
 class ExportOptions:
     """What may be asked of an export; a format that has no use for an option ignores it.
@@ -24,6 +27,9 @@ class ExportOptions:
     frusta: length of the drawn cameras as a share of the typical depth; 0 draws none.
     confidence_bits: of confidence images: 8, 16, or 32 for EXR. depth_scale: steps per scene unit of 16-bit depth;
     None: automatic.
+    moving: what of footage that moves by itself is among dense points and surfaces. STATIC: nothing of it, which would
+    be there many times over; ALL: everything, of all frames at once; ONLY: that and nothing else; a number: that of the
+    frame.
     """
 
     images: bool = False
@@ -36,6 +42,7 @@ class ExportOptions:
     frusta: float = 0.05
     confidence_bits: int = 8
     depth_scale: float | None = None
+    moving: str | int = STATIC
 
     def check(self) -> None:
         """Raises EngineError("usage") for a value that makes no sense."""
@@ -47,6 +54,10 @@ class ExportOptions:
             (0 <= self.frusta < float("inf"), "The length of the drawn cameras must be 0 or more."),
             (self.confidence_bits in (8, 16, 32), "Confidence images have 8, 16 or 32 bits."),
             (self.depth_scale is None or 0 < self.depth_scale < float("inf"), "The depth scale must be above 0."),
+            (
+                self.moving in (STATIC, ALL, ONLY) or type(self.moving) is int,
+                f"Moving must be {STATIC}, {ALL}, {ONLY}, or the number of a frame.",
+            ),
         ]
         for is_right, sentence in wrong:
             if not is_right:
@@ -80,6 +91,12 @@ class Format:
 FORMATS: dict[str, Format] = {
     "ply": Format(
         "ply:write_cloud", ".ply", "PLY", "one binary PLY file: points, colours, confidence (of dense points)"
+    ),
+    "ply-frames": Format(
+        "ply_frames:write_frames",
+        "",
+        "PLY per Frame",
+        "folder with static.ply and, for each frame with depth, a PLY file of what moves in it",
     ),
     "glb": Format(
         "glb:write_glb",
@@ -137,7 +154,10 @@ FORMATS: dict[str, Format] = {
 
 
 def export_job(
-    folder: str | os.PathLike[str], format_: str, out: str | os.PathLike[str], **options: bool | float | int | None
+    folder: str | os.PathLike[str],
+    format_: str,
+    out: str | os.PathLike[str],
+    **options: bool | float | int | str | None,
 ) -> Path:
     """Write the job in another form to out (a file or a folder, as the format says); returns that path.
 

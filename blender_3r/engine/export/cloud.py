@@ -11,7 +11,7 @@ from ..errors import EngineError
 from ..geometry.voxels import VoxelThinner
 from ..jobfolder import JobFolder
 from ..reconstruction import Reconstruction, depth_to_points
-from . import ExportOptions
+from . import ALL, ONLY, STATIC, ExportOptions
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,54 @@ def dense_views(job: JobFolder, result: Reconstruction) -> list[int]:
     return [index for index in job.view_indices() if result.views[index].is_solved]
 
 
-def count_dense(job: JobFolder, indices: list[int], min_confidence: float, stride: int = 1) -> int:
+def knows_moving(job: JobFolder, result: Reconstruction) -> bool:
+    """Whether any dense view tells of something that moves by itself."""
+    masks = (job.read_extra(index, "moving") for index in dense_views(job, result))
+    return any(mask is not None and mask.any() for mask in masks)
+
+
+def view_at(result: Reconstruction, indices: list[int], frame: int) -> int:
+    """Which of these views, by time, shows at a frame: the newest that is not later, else the first one.
+
+    Raises EngineError("usage") for photos.
+    """
+    if result.kind != "video":
+        raise EngineError("usage", "Photos have no frames, and nothing is known to move in them.", "Leave it out.")
+    earlier = [index for index in indices if result.views[index].frame <= frame]
+    return max(earlier or indices[:1], key=lambda index: result.views[index].frame)
+
+
+def read_shown(job: JobFolder, result: Reconstruction, index: int, options: ExportOptions) -> dict[str, np.ndarray]:
+    """The arrays of a dense view, without depth where options.moving leaves it out. Raises as view_at."""
+    arrays = job.read_view(index)
+    if options.moving == ALL:
+        return arrays
+    if isinstance(options.moving, int) and view_at(result, dense_views(job, result), options.moving) == index:
+        return arrays
+    moving = job.read_extra(index, "moving")
+    moving = np.zeros(arrays["depth"].shape, bool) if moving is None else np.asarray(moving, bool)
+    left_out = ~moving if options.moving == ONLY else moving
+    return {**arrays, "depth": np.where(left_out, np.float32(0), arrays["depth"])} if left_out.any() else arrays
+
+
+def told_moving(job: JobFolder, result: Reconstruction, options: ExportOptions) -> str:
+    """A few words on what moves by itself, for those who read the file; empty where nothing is known to move."""
+    if options.moving == ALL or not knows_moving(job, result):
+        return ""
+    if options.moving == ONLY:
+        return "only what moves by itself"
+    return "without what moves by itself" + ("" if options.moving == STATIC else f", but for frame {options.moving}")
+
+
+def count_dense(
+    job: JobFolder, result: Reconstruction, indices: list[int], options: ExportOptions, stride: int = 1
+) -> int:
     """How many points the views have, of every stride-th pixel in both directions."""
     total = 0
     for index in indices:
-        arrays = job.read_view(index)
+        arrays = read_shown(job, result, index, options)
         part = (slice(stride // 2, None, stride),) * 2  # the pixels that depth_to_points takes
-        total += np.count_nonzero((arrays["depth"][part] > 0) & (arrays["confidence"][part] >= min_confidence))
+        total += np.count_nonzero((arrays["depth"][part] > 0) & (arrays["confidence"][part] >= options.min_confidence))
     return int(total)
 
 
@@ -67,11 +108,11 @@ def _one_per_voxel(blocks: Iterator[Block], size: float) -> Iterator[Block]:
 
 def _all_dense_blocks(job: JobFolder, result: Reconstruction, options: ExportOptions) -> Iterator[Block]:
     indices = dense_views(job, result)
-    total = count_dense(job, indices, options.min_confidence) if options.points else 0
+    total = count_dense(job, result, indices, options) if options.points else 0
     limit = min(options.points or 0, total)
     seen = 0
     for index in indices:
-        arrays = job.read_view(index)
+        arrays = read_shown(job, result, index, options)
         points, pixels = depth_to_points(
             result.views[index], arrays["depth"], arrays["confidence"], options.min_confidence
         )

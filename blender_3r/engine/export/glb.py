@@ -14,7 +14,7 @@ from ..geometry.grid_mesh import grid_mesh
 from ..jobfolder import JobFolder
 from ..reconstruction import Intrinsics, Reconstruction, View
 from . import ExportOptions
-from .cloud import count_dense, dense_blocks, dense_views, sparse_block
+from .cloud import count_dense, dense_blocks, dense_views, read_shown, sparse_block
 from .colmap import quaternion
 from .folder import whole_file
 from .gltf import LINES, POINTS, TRIANGLES, GlbWriter
@@ -68,10 +68,10 @@ def _add_surfaces(writer: GlbWriter, job: JobFolder, result: Reconstruction, opt
         raise EngineError(
             "input", f"The job in {job.path} has no depth to make a surface of.", "Export points, without --mesh."
         )
-    stride = _stride(job, indices, options)
+    stride = _stride(job, result, indices, options)
     group, names = None, map_names(result)
     for index in indices:
-        arrays = job.read_view(index)
+        arrays = read_shown(job, result, index, options)
         points, pixels, triangles = grid_mesh(
             result.views[index],
             arrays["depth"],
@@ -94,13 +94,13 @@ def _add_surfaces(writer: GlbWriter, job: JobFolder, result: Reconstruction, opt
         )
 
 
-def _stride(job: JobFolder, indices: list[int], options: ExportOptions) -> int:
+def _stride(job: JobFolder, result: Reconstruction, indices: list[int], options: ExportOptions) -> int:
     """Every how many pixels a vertex is taken, so that there are no more than options.points."""
     if options.points is None:
         return 1
-    total = count_dense(job, indices, options.min_confidence)
+    total = count_dense(job, result, indices, options)
     stride = max(1, math.isqrt(total // options.points))
-    while count_dense(job, indices, options.min_confidence, stride) > options.points:
+    while count_dense(job, result, indices, options, stride) > options.points:
         stride += 1
     return stride
 

@@ -11,13 +11,14 @@ MAX_SIDE = 640  # colours come from frames of this size
 
 
 def sparse_cloud(frames: FrameSource, solution: Solution) -> dict[str, np.ndarray]:
-    """The arrays of JobFolder.write_sparse: points that took part, coloured from the frames.
+    """The arrays of JobFolder.write_sparse: points that took part and stand still, coloured from the frames.
 
     Each point takes its colour from one frame, the one in the middle of those that see it.
     """
     observations, kept = solution.observations, solution.kept
     seen = np.bincount(observations.track[kept], minlength=len(solution.points))
-    placed = np.flatnonzero((seen >= 2) & np.isfinite(solution.points).all(axis=1))
+    stands = np.ones(len(solution.points), bool) if solution.moving is None else ~solution.moving
+    placed = np.flatnonzero((seen >= 2) & stands & np.isfinite(solution.points).all(axis=1))
     number = np.full(len(solution.points), -1)
     number[placed] = np.arange(len(placed))
     used = kept & (number[observations.track] >= 0)

@@ -142,6 +142,7 @@ def _export(options: argparse.Namespace) -> int:
         frusta=options.frusta,
         confidence_bits=options.confidence_bits,
         depth_scale=options.depth_scale,
+        moving=int(options.moving) if options.moving.lstrip("-").isdigit() else options.moving,
     )
     print(f"Wrote {written}")
     return errors.EXIT_OK
@@ -336,6 +337,13 @@ def _add_export(commands: Any) -> None:
     parser.add_argument("--points", type=int, metavar="N", help="at most so many points or vertices of a surface")
     parser.add_argument(
         "--voxel", type=float, metavar="SIZE", help="one point per cube of that edge, in scene units (ply, glb)"
+    )
+    parser.add_argument(
+        "--moving",
+        default=default.moving,
+        metavar="static|all|only|N",
+        help="what of footage that moves by itself is there: nothing (static), everything of all frames (all) and "
+        "nothing else (only), or that of frame N (ply, ply-frames, glb; default: static)",
     )
     parser.add_argument("--mesh", action="store_true", help="a surface per dense view instead of points (glb)")
     parser.add_argument(

@@ -10,7 +10,7 @@ from .. import errors
 from ..jobfolder import JobFolder
 from ..surfaces.settings import DETAIL, FACES, SurfaceSettings
 
-WISHES = ("detail", "voxel", "faces", "min_confidence", "specks", "texture")
+WISHES = ("detail", "voxel", "faces", "min_confidence", "specks", "texture", "moving")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +48,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="SIZE",
         help="also a texture of SIZE x SIZE, composed of the original frames, e.g. 4096 (default: none)",
+    )
+    parser.add_argument(
+        "--moving", action="store_true", help="fuse what moves by itself as if it stood (default: leave it out)"
     )
     parser.add_argument("--memory", type=float, metavar="GB", help="how much may be used (default: what is free)")
     parser.add_argument("--json", action="store_true", help="the result as one line of JSON")

@@ -147,7 +147,7 @@ class _Fusion:
         """Read once as far as there is room."""
         if index in self._kept:
             return self._kept[index]
-        arrays = self.context.job.read_view(index, ("sky",))
+        arrays = self.context.job.read_view(index, ("sky",) if self.settings.moving else ("sky", "moving"))
         view = read_view(self.result.views[index], arrays, self.settings.min_confidence, FARTHEST * self.depth)
         if view.size_bytes <= self._room:
             self._room -= view.size_bytes

@@ -20,7 +20,7 @@ class SurfaceSettings:
     faces: at most so many, 0 for all there are. min_confidence: 0..1, depth below it is left out. specks: connected
     parts of less than this share of the largest are left out.
     memory_gb: how much may be used; None: what is free. texture: texels a side of a picture composed of the original
-    frames, None for none.
+    frames, None for none. moving: what moves by itself is fused, too, as if it stood.
     """
 
     detail: str = "normal"
@@ -30,6 +30,7 @@ class SurfaceSettings:
     specks: float = 0.005
     memory_gb: float | None = None
     texture: int | None = None
+    moving: bool = False
 
     def check(self) -> None:
         """Raises EngineError("usage") for a value that makes no sense."""
@@ -43,6 +44,7 @@ class SurfaceSettings:
                 self.texture is None or (isinstance(self.texture, int) and TEXTURES[0] <= self.texture <= TEXTURES[1]),
                 f"The texture must have {TEXTURES[0]} to {TEXTURES[1]} texels a side.",
             ),
+            (isinstance(self.moving, bool), "Whether what moves is fused must be true or false."),
             (self.memory_gb is None or 0 < self.memory_gb < float("inf"), "The memory limit must be above 0."),
         ]
         for is_right, sentence in wrong:

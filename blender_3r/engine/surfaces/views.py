@@ -87,7 +87,8 @@ class ViewMap:
 def read_view(view: View, arrays: dict[str, np.ndarray], min_confidence: float, farthest: float) -> ViewMap:
     """The map of a solved view with arrays depth, confidence, color as in the job folder.
 
-    Pixels below min_confidence, beyond the planar depth farthest or at depth edges are not trusted.
+    Pixels below min_confidence, beyond the planar depth farthest or at depth edges are not trusted. Nor are those of
+    the array moving, where it is given; they hide what is behind them all the same.
     """
     depth = np.array(arrays["depth"], dtype=np.float32)
     confidence = np.array(arrays["confidence"], dtype=np.float32)
@@ -97,6 +98,9 @@ def read_view(view: View, arrays: dict[str, np.ndarray], min_confidence: float, 
     if sky is not None:
         usable &= ~np.asarray(sky)
     barrier = np.where(usable, depth, 0)
+    moving = arrays.get("moving")
+    if moving is not None:
+        usable &= ~np.asarray(moving)
     lens = view.intrinsics.scaled_to(width, height)
     rows, columns = np.mgrid[:height, :width].astype(np.float32) + np.float32(0.5)
     rays = lens.rays(np.stack([columns, rows], axis=-1)).astype(np.float32)
