@@ -33,11 +33,19 @@ def measure_scale(found: np.ndarray, predicted: np.ndarray) -> LogScale | None:
     return LogScale(middle, _MEDIAN_COST * spread**2 / count)
 
 
+def sampled(values: np.ndarray, xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map's (h, w) values at pixels xy (n, 2) of a frame of that size (width, height)."""
+    rows, columns = values.shape
+    place = np.floor(xy * (columns / size[0], rows / size[1])).astype(int)
+    column, row = np.clip(place, 0, (columns - 1, rows - 1)).T
+    return values[row, column]
+
+
 def smooth_scales(frames: np.ndarray, measured: list[LogScale | None]) -> np.ndarray:
     """(n,) log scales of views at ascending frames (n,), of which some may not be measured; zeros if none is.
 
     The likeliest ones of a random walk that was measured with the given variances. How far the walk goes per frame is
-    asked of the measurements: what neighbours differ by beyond their own uncertainty is in the depth, and is kept.
+    asked of the measurements: what they differ by beyond their own uncertainty is in the depth, and is kept.
     """
     known = np.array([k for k, scale in enumerate(measured) if scale is not None], dtype=int)
     if len(known) == 0:
@@ -47,10 +55,22 @@ def smooth_scales(frames: np.ndarray, measured: list[LogScale | None]) -> np.nda
     gap = np.diff(np.asarray(frames, dtype=np.float64)[known])
     smooth = value
     if len(known) > 1:
-        change = np.diff(value) ** 2 - variance[:-1] - variance[1:]
-        walk = max(float(np.mean(change / gap)), 1e-3 * float(np.median(variance)))
+        walks = np.median(variance) * 4.0 ** np.arange(-10, 9)
+        walk = max(walks, key=lambda walk: _likelihood(value, variance, walk * gap))
         smooth = _walked(value, 1 / variance, 1 / (walk * gap))
     return np.interp(np.asarray(frames, dtype=np.float64), np.asarray(frames)[known], smooth)
+
+
+def _likelihood(value: np.ndarray, variance: np.ndarray, steps: np.ndarray) -> float:
+    """Log likelihood, but for a constant, of a random walk with steps of these variances being measured so (Kalman)."""
+    state, doubt, total = value[0], variance[0], 0.0
+    for k in range(1, len(value)):
+        doubt += steps[k - 1]
+        whole = doubt + variance[k]
+        off = value[k] - state
+        total -= off * off / whole + np.log(whole)
+        state, doubt = state + doubt / whole * off, doubt * variance[k] / whole
+    return float(total)
 
 
 def _walked(value: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:

@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .bundle_state import BundleOptions, State, group_means, tangents
 from .cameras import Cameras, Observations, distort, distort_by_coefficients, distort_jacobian
+from .depth_prior import DepthPrior
+from .robust import robust_loss, robust_weight
 from .rotations import rotation_from_vector
 from .schur import NormalEquations, PointGroups, inverse_roots
 
@@ -19,51 +22,6 @@ SETTLE_ROUNDS = 2
 SETTLE_DAMPING = 1e-4
 # Points beyond infinity come back as points this much nearer than nothing, in units of the typical nearness.
 NEARNESS_MIN = 1e-6
-
-
-@dataclass(frozen=True)
-class BundleOptions:
-    """What is refined and how.
-
-    lens: "shared" (one focal per lens group), "zoom" (one per frame) or "fixed". distortion: how many of k1 k2 p1 p2
-    (0, 1, 2 or 4) per lens group. center: the principal point too, one per lens group. rotation_only: all cameras stay
-    where they are and only turn. loss: "squared", "soft_l1" or "cauchy", turning from square to less at scale_px.
-    smoothness: with "zoom", weight (px^2) on the squared second difference of log focal over the frames. tolerance:
-    relative fall of the cost below which it stops.
-    """
-
-    lens: str = "shared"
-    distortion: int = 1
-    center: bool = False
-    rotation_only: bool = False
-    loss: str = "soft_l1"
-    scale_px: float = 1.0
-    smoothness: float = 0.0
-    max_iterations: int = 30
-    tolerance: float = 1e-5
-
-    def __post_init__(self) -> None:
-        if self.lens not in ("shared", "zoom", "fixed"):
-            raise ValueError(f"unknown lens model: {self.lens}")
-        if self.loss not in ("squared", "soft_l1", "cauchy"):
-            raise ValueError(f"unknown loss: {self.loss}")
-        if self.distortion not in (0, 1, 2, 4):
-            raise ValueError(f"{self.distortion} distortion coefficients asked for; 0, 1, 2 or 4 can be refined")
-
-
-@dataclass
-class State:
-    """Points are origin + direction / nearness, with a fixed origin of each point among the cameras that see it: the
-    image of a distant point is nearly linear in its nearness, and stays so through infinity (0) and beyond.
-    """
-
-    rotation: np.ndarray
-    translation: np.ndarray
-    log_focal: np.ndarray
-    distortion: np.ndarray
-    center: np.ndarray
-    direction: np.ndarray
-    nearness: np.ndarray
 
 
 @dataclass
@@ -91,12 +49,18 @@ class Problem:
         points: np.ndarray,
         options: BundleOptions,
         lens_of_frame: np.ndarray | None,
+        depth: DepthPrior | None = None,
     ) -> None:
+        """depth: in the order of the observations."""
         m = len(cameras)
         self.options = options
         self.groups = PointGroups(observations.frame, observations.track, m)
         self.frame = self.groups.frame
         self.xy = observations.xy[self.groups.order]
+        self.depth = depth
+        if depth is not None:
+            order = self.groups.order
+            self.depth = replace(depth, log_depth=depth.log_depth[order], weight=depth.weight[order])
         self.aspect = cameras.aspect
         self.used = np.unique(self.frame)
         lens = np.zeros(m, dtype=np.int64) if lens_of_frame is None else np.asarray(lens_of_frame)
@@ -104,7 +68,7 @@ class Problem:
         focal_group = np.arange(m) if options.lens == "zoom" else lens
         log_focal = np.log(cameras.focal)
         if options.lens == "shared":
-            log_focal = _group_means(log_focal, lens, self.used)
+            log_focal = group_means(log_focal, lens, self.used)
         count = np.bincount(self.groups.point)[:, None]
         self.origin = np.add.reduceat(cameras.centers[self.frame], self.groups.starts) / count
         sight = points[self.groups.tracks] - self.origin
@@ -116,6 +80,7 @@ class Problem:
             cameras.center.copy(),
             sight / distance[:, None],
             1 / distance,
+            np.zeros(m) if depth is None else depth.log_scale,
         )
         self.columns, self.focal_column = self._layout(m, focal_group, lens)
         self.smooth_rows, self.smooth_columns = self._smoothness()
@@ -132,6 +97,8 @@ class Problem:
         for _ in range(self.options.distortion + 2 * self.options.center):
             columns.append(end + lens[:, None])
             end += int(lens.max()) + 1
+        if self.depth is not None:
+            columns.append(end + np.arange(m)[:, None])
         return np.concatenate(columns, axis=1), focal_column
 
     def _smoothness(self) -> tuple[np.ndarray, np.ndarray]:
@@ -166,15 +133,33 @@ class Problem:
         residual = (
             distort(ideal, state.distortion[self.frame]) * self._scale(state) + state.center[self.frame] - self.xy
         )
-        return robust_loss(np.where(front, np.sum(residual * residual, axis=1), LOST_PX**2), self.options)
+        squares = np.where(front, np.sum(residual * residual, axis=1), LOST_PX**2)
+        losses = robust_loss(squares, self.options.loss, self.options.scale_px)
+        if self.depth is not None:
+            losses += self.depth.losses(self._log_depth(state, local), state.log_scale[self.frame])
+        return losses
 
-    def prior(self, state: State) -> np.ndarray:
-        """Residuals of the smoothness prior."""
-        return self.smooth_rows @ state.log_focal[self.used]
+    def _log_depth(self, state: State, local: np.ndarray) -> np.ndarray:
+        """(n,) of every observation's point, nan behind the camera or beyond infinity."""
+        depth = local[:, 2] / state.nearness[self.groups.point]
+        return np.log(np.where((local[:, 2] > 0) & (depth > 0), depth, np.nan))
+
+    def priors(self, state: State) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """(columns, rows on them, residuals) of what is known of parameters alone: smooth focals, alike scales."""
+        found = []
+        if len(self.smooth_rows):
+            found.append((self.smooth_columns, self.smooth_rows, self.smooth_rows @ state.log_focal[self.used]))
+        if self.depth is not None:
+            rows = self.depth.tie_rows()
+            found.append((self.columns[self.depth.frames, -1], rows, rows @ state.log_scale[self.depth.frames]))
+        return found
+
+    def _prior_cost(self, state: State) -> float:
+        return sum(float(np.sum(residual**2)) for _, _, residual in self.priors(state))
 
     def cost(self, state: State) -> float:
         """Robust cost in px^2."""
-        return float(self.losses(state).sum() + np.sum(self.prior(state) ** 2))
+        return float(self.losses(state).sum()) + self._prior_cost(state)
 
     def linearize(self, state: State) -> tuple[NormalEquations, float]:
         """(normal equations, weighted sum of squared residuals in px^2)."""
@@ -188,16 +173,43 @@ class Problem:
         pieces.append(by_coefficient * (self._scale(state) * image.root)[..., None])
         if self.options.center:
             pieces.append(np.eye(2) * image.root[..., None])
-        equations = NormalEquations(
-            self.groups,
-            self.columns,
-            np.concatenate(pieces, axis=2),
-            np.matmul(image.by_local, self._by_point(state)),
-            image.residual,
-        )
-        if len(self.smooth_rows):
-            equations.add_prior(self.smooth_columns, self.smooth_rows, self.prior(state))
+        by_camera = np.concatenate(pieces, axis=2)
+        if self.depth is not None:
+            by_camera = self._with_depth_row(state, image, by_camera)
+        equations = NormalEquations(self.groups, self.columns, by_camera, *self._point_system(state, image))
+        for columns, rows, residual in self.priors(state):
+            equations.add_prior(columns, rows, residual)
         return equations, float(np.sum(image.residual**2))
+
+    def _with_depth_row(self, state: State, image: _Image, by_camera: np.ndarray) -> np.ndarray:
+        """(n, 3, c + 1): the row of the predicted depth, and the column of its scale, behind those of the pixels."""
+        count, _, width = by_camera.shape
+        wide = np.zeros((count, 3, width + 1))
+        wide[:, :2, :width] = by_camera
+        root, by_local = self._depth_row(state, image.local)[1:]
+        wide[:, 2, :3] = np.cross(image.local, by_local)
+        if not self.options.rotation_only:
+            wide[:, 2, 3:6] = by_local * state.nearness[self.groups.point, None]
+        wide[:, 2, width] = -root
+        return wide
+
+    def _depth_row(self, state: State, local: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(weighted residual (n,), root of its weight (n,), derivative by local (n, 3)) of the predicted depth."""
+        residual, root = self.depth.rows(self._log_depth(state, local), state.log_scale[self.frame])
+        by_local = np.zeros_like(local)
+        by_local[:, 2] = root / np.where(local[:, 2] > 0, local[:, 2], 1.0)
+        return residual, root, by_local
+
+    def _point_system(self, state: State, image: _Image) -> tuple[np.ndarray, np.ndarray]:
+        """(derivative by the points (n, 2 or 3, 3), residuals (n, 2 or 3)), weighted."""
+        by_point = self._by_point(state)
+        if self.depth is None:
+            return np.matmul(image.by_local, by_point), image.residual
+        residual, root, by_local = self._depth_row(state, image.local)
+        jacobian = np.matmul(np.concatenate([image.by_local, by_local[:, None]], axis=1), by_point)
+        nearness = state.nearness[self.groups.point]
+        jacobian[:, 2, 2] -= root / np.where(nearness > 0, nearness, 1.0)
+        return jacobian, np.concatenate([image.residual, residual[:, None]], axis=1)
 
     def settle_points(self, state: State) -> float:
         """Move each point, in place, to where it fits better under these cameras; the cost then.
@@ -208,11 +220,10 @@ class Problem:
         starts = self.groups.starts
         best = np.add.reduceat(self.losses(state), starts)
         for _ in range(SETTLE_ROUNDS):
-            image = self._image(state)
-            jacobian = np.matmul(image.by_local, self._by_point(state))
+            jacobian, residual = self._point_system(state, self._image(state))
             transposed = jacobian.transpose(0, 2, 1)
             hessian = np.add.reduceat(transposed @ jacobian, starts, axis=0)
-            gradient = np.add.reduceat((transposed @ image.residual[..., None])[..., 0], starts, axis=0)
+            gradient = np.add.reduceat((transposed @ residual[..., None])[..., 0], starts, axis=0)
             roots = inverse_roots(hessian, SETTLE_DAMPING)
             moved = self._moved_points(state, -np.einsum("pji,pjk,pk->pi", roots, roots, gradient))
             fresh = np.add.reduceat(self.losses(moved), starts)
@@ -220,7 +231,7 @@ class Problem:
             state.direction = np.where(better[:, None], moved.direction, state.direction)
             state.nearness = np.where(better, moved.nearness, state.nearness)
             best = np.where(better, fresh, best)
-        return float(best.sum() + np.sum(self.prior(state) ** 2))
+        return float(best.sum()) + self._prior_cost(state)
 
     def _image(self, state: State) -> _Image:
         local = self._local(state)
@@ -231,7 +242,7 @@ class Problem:
         scale = self._scale(state)
         offset = distort(ideal, coefficients) * scale
         residual = offset + state.center[self.frame] - self.xy
-        weight = robust_weight(np.sum(residual * residual, axis=1), self.options)
+        weight = robust_weight(np.sum(residual * residual, axis=1), self.options.loss, self.options.scale_px)
         root = np.sqrt(np.where(front, weight, 0.0))[:, None]
         lens = distort_jacobian(ideal, coefficients) * (scale * inverse_z[:, None] * root)[:, :, None]
         by_local = np.concatenate([lens, -np.matmul(lens, ideal[..., None])], axis=2)
@@ -239,7 +250,7 @@ class Problem:
 
     def _by_point(self, state: State) -> np.ndarray:
         """(n, 3, 3) derivative of _local() by two turns of the direction and the nearness."""
-        chart = np.concatenate([_tangents(state.direction), self.origin[..., None]], axis=2)
+        chart = np.concatenate([tangents(state.direction), self.origin[..., None]], axis=2)
         derivative = np.matmul(state.rotation[self.frame], chart[self.groups.point])
         derivative[:, :, 2] += state.translation[self.frame]
         return derivative
@@ -264,10 +275,12 @@ class Problem:
             center = center + step[:, end : end + 2]
         after = replace(state, rotation=rotation, translation=translation, log_focal=log_focal)
         after.distortion, after.center = distortion, center
+        if self.depth is not None:
+            after.log_scale = state.log_scale + step[:, -1]
         return self._moved_points(after, points)
 
     def _moved_points(self, state: State, step: np.ndarray) -> State:
-        direction = state.direction + np.einsum("pij,pj->pi", _tangents(state.direction), step[:, :2])
+        direction = state.direction + np.einsum("pij,pj->pi", tangents(state.direction), step[:, :2])
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         return replace(state, direction=direction, nearness=state.nearness + step[:, 2])
 
@@ -314,42 +327,3 @@ class Problem:
         growth = translation + rotation @ start
         camera, axis = np.unravel_index(np.argmax(np.abs(growth)), growth.shape)
         return np.append(self.columns[first, :6], self.columns[self.used[camera], 3 + axis])
-
-
-def robust_loss(squares: np.ndarray, options: BundleOptions) -> np.ndarray:
-    """Robust loss (px^2) of squared residuals (px^2)."""
-    scale2 = options.scale_px**2
-    if options.loss == "soft_l1":
-        return 2 * scale2 * (np.sqrt(1 + squares / scale2) - 1)
-    if options.loss == "cauchy":
-        return scale2 * np.log1p(squares / scale2)
-    return squares
-
-
-def robust_weight(squares: np.ndarray, options: BundleOptions) -> np.ndarray:
-    """Derivative of robust_loss() by the squared residual."""
-    scale2 = options.scale_px**2
-    if options.loss == "soft_l1":
-        return 1 / np.sqrt(1 + squares / scale2)
-    if options.loss == "cauchy":
-        return 1 / (1 + squares / scale2)
-    return np.ones_like(squares)
-
-
-def _tangents(direction: np.ndarray) -> np.ndarray:
-    """(p, 3, 2) two unit vectors orthogonal to each unit direction (p, 3) and to each other."""
-    x, y, z = direction.T
-    # Frisvad's construction: no branch but the sign, no division by a small number.
-    sign = np.where(z < 0, -1.0, 1.0)
-    a = -1.0 / (sign + z)
-    b = x * y * a
-    first = np.stack([1 + sign * x * x * a, sign * b, -sign * x], axis=1)
-    second = np.stack([b, sign + y * y * a, -y], axis=1)
-    return np.stack([first, second], axis=2)
-
-
-def _group_means(values: np.ndarray, group: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Each value of a used frame replaced by its group's mean; groups without used frames keep their values."""
-    count = np.bincount(group[used], minlength=group.max() + 1)
-    total = np.bincount(group[used], weights=values[used], minlength=len(count))
-    return np.where(count[group] > 0, total[group] / np.maximum(count[group], 1), values)

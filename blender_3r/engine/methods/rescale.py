@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import numpy as np
 
-from ..geometry.depth_scale import LogScale, measure_scale, smooth_scales
+from ..geometry.depth_scale import LogScale, measure_scale, sampled, smooth_scales
 from ..geometry.similarity import Similarity
 from ..jobfolder import JobFolder
 from ..reconstruction import Reconstruction, View
@@ -87,14 +87,6 @@ def _scale_of(job: JobFolder, index: int, view: View, solution: Solution) -> Log
     depth = job.read_view(index)["depth"]
     found = solution.cameras.in_camera(seen.frame, solution.points[seen.track])[:, 2]
     return measure_scale(found, sampled(depth, seen.xy, (view.intrinsics.width, view.intrinsics.height)))
-
-
-def sampled(values: np.ndarray, xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map's (h, w) values at pixels xy (n, 2) of a frame of that size (width, height)."""
-    rows, columns = values.shape
-    place = np.floor(xy * (columns / size[0], rows / size[1])).astype(int)
-    column, row = np.clip(place, 0, (columns - 1, rows - 1)).T
-    return values[row, column]
 
 
 def _move(before: View, after: View, scale: float) -> Similarity:

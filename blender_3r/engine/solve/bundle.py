@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..geometry.bundle_state import BundleOptions, State
 from ..geometry.cameras import Cameras, Observations
-from ..geometry.reprojection import BundleOptions, Problem, State
+from ..geometry.depth_prior import DepthPrior, weigh
+from ..geometry.reprojection import Problem
 from ..geometry.triangulation import mean_directions, triangulate_tracks, triangulation_angles
 
 __all__ = [
@@ -83,18 +85,23 @@ def adjust(
     points: np.ndarray,
     options: BundleOptions | None = None,
     lens_of_frame: np.ndarray | None = None,
+    log_depth: np.ndarray | None = None,
 ) -> BundleResult:
     """One bundle adjustment over all usable observations.
 
     points: (p, 3). lens_of_frame: (m,) int, frames with the same number share distortion and (unless "zoom") focal;
-    all share one lens when None. The world stays put: the first solved camera keeps its pose and the cameras keep
+    all share one lens when None. log_depth: (n,) what a network says of each observation's depth, in any unit and with
+    a scale of each frame's own, nan where it says nothing; see geometry/depth_prior.py.
+    The world stays put: the first solved camera keeps its pose and the cameras keep
     their mean distance from it. Raises ValueError when no observation has both a pose and a point in front of it.
     """
     options = options or BundleOptions()
     kept = usable(observations, cameras, points)
     if not kept.any():
         raise ValueError("no observation has both a pose and a point in front of the camera")
-    problem = Problem(observations[kept], cameras, points, options, lens_of_frame)
+    seen = observations[kept]
+    depth = None if log_depth is None else _depth_prior(seen, cameras, points, log_depth[kept])
+    problem = Problem(seen, cameras, points, options, lens_of_frame, depth)
     state, cost, iterations = _minimize(problem, options)
     refined, moved = problem.export(state, cameras, points)
     if not options.rotation_only:
@@ -119,19 +126,20 @@ def refine(
     thresholds_px: tuple[float, ...] = (8.0, 4.0, 2.5),
     min_angle_deg: float = 0.5,
     min_views: int = 3,
+    log_depth: np.ndarray | None = None,
 ) -> BundleResult:
     """Adjust, drop outliers, adjust again: once before any drop and once after each of thresholds_px.
 
     Dropped are observations farther off than the threshold (or 4 times the typical error, if that is more), points
     seen by fewer than min_views cameras or under less than min_angle_deg (their positions become nan), and points
     behind a camera. What was dropped in one round may come back in the next: lost points are triangulated again.
-    Raises ValueError when nothing usable is left.
+    log_depth: see adjust(). Raises ValueError when nothing usable is left.
     """
     options = options or BundleOptions()
     rough = replace(options, tolerance=max(options.tolerance, ROUGH_TOLERANCE))
     points = np.array(points, dtype=np.float64)
     kept = select(observations, cameras, points, np.inf, 0.0, min_views)
-    result = adjust(observations[kept], cameras, points, rough, lens_of_frame)
+    result = adjust(observations[kept], cameras, points, rough, lens_of_frame, _chosen(log_depth, kept))
     for number, threshold in enumerate(thresholds_px, start=1):
         limit = max(threshold, 4.0 * typical_error(result.residual))
         points = _revived(observations, result, limit, options)
@@ -140,9 +148,23 @@ def refine(
         seen[observations.track[kept]] = True
         points[~seen] = np.nan
         last = number == len(thresholds_px)
-        result = adjust(observations[kept], result.cameras, points, options if last else rough, lens_of_frame)
+        chosen = _chosen(log_depth, kept)
+        result = adjust(observations[kept], result.cameras, points, options if last else rough, lens_of_frame, chosen)
     residual = residuals(observations, result.cameras, result.points)
     return replace(result, residual=residual, kept=kept & np.isfinite(residual[:, 0]))
+
+
+def _chosen(values: np.ndarray | None, choice: np.ndarray) -> np.ndarray | None:
+    return None if values is None else values[choice]
+
+
+def _depth_prior(
+    observations: Observations, cameras: Cameras, points: np.ndarray, log_depth: np.ndarray
+) -> DepthPrior | None:
+    """What predicted depths weigh, beside how well the tracks fit now."""
+    depth = cameras.in_camera(observations.frame, points[observations.track])[:, 2]
+    noise_px = typical_error(residuals(observations, cameras, points))
+    return weigh(log_depth, np.log(depth), observations.frame, observations.track, len(cameras), noise_px)
 
 
 def needs_distortion(
