@@ -365,6 +365,12 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
     moving: bpy.props.EnumProperty(
         name="Moving", description="Which points show at their own frame only", items=MOVING_ITEMS
     )
+    find_moving: bpy.props.BoolProperty(
+        name="Find What Moves",
+        description="Find what moves by itself: other frames see through the place where it is. It shows at its own "
+        "frame only",
+        default=True,
+    )
     points_as: bpy.props.EnumProperty(
         name="Points As",
         description="What points that are not in the scene yet become; those that are stay what they are",

@@ -143,6 +143,7 @@ _GERMAN = {
     # result
     "0: the quality decides": "0: Die Qualität entscheidet",
     "Dense Points": "Dichte Punkte",
+    "Find What Moves": "Bewegtes finden",
     "Moving": "Bewegtes",
     "Match Scene": "Szene anpassen",
     "Point Budget": "Punktzahl",

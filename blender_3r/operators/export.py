@@ -21,12 +21,14 @@ from ..scene.depth_images import FOLDER, load_depth
 from ..scene.handover import FORMATS as SCENE_FORMATS
 from ..scene.handover import export_scene
 from ..scene.jobdata import JobData, read_job
+from ..scene.plate import is_movie
 from ..scene.surfaces import job_of
 from .on_job import has_job
 from .reconstruct import is_headless, launcher, refuse, wait_for_job
 
-POINTS = ("ply", "glb", "colmap", "transforms", "jsx")  # what a limit of points means something to
-DENSE = ("ply", "glb", "depth", "depth-png", "depth-npy")  # and a minimum of confidence
+POINTS = ("ply", "ply-frames", "glb", "colmap", "transforms", "jsx")  # what a limit of points means something to
+DENSE = ("ply", "ply-frames", "glb", "depth", "depth-png", "depth-npy")  # and a minimum of confidence
+MOVING = ("ply", "glb")  # and what moves by itself
 IMAGES = ("colmap", "transforms")
 
 _SCENE_ITEMS = [(name, one.title, f"{one.text}. As it stands in the scene") for name, one in SCENE_FORMATS.items()]
@@ -51,6 +53,19 @@ class THREER_OT_export(bpy.types.Operator):
         name="Undistorted", description="Images without lens distortion, and cameras that have none", default=False
     )
     nulls: IntProperty(name="Nulls", description="Nulls at so many solved points", default=30, min=1, soft_max=200)
+    moving: EnumProperty(
+        name="Moving",
+        description="What of footage that moves by itself is written, beside what stands",
+        items=(
+            ("static", "None", "Nothing that moves"),
+            ("frame", "Current Frame", "What moves, where it is at the current frame"),
+            ("all", "All Frames", "What moves, everywhere it ever is"),
+            ("only", "Nothing Else", "What moves, everywhere it ever is, without what stands"),
+        ),
+    )
+    every_point: BoolProperty(
+        name="All Points", description="Write all points of each frame, instead of what moves in it"
+    )
     min_confidence: FloatProperty(
         name="Min Confidence", description="Leave out less certain depth", min=0, max=1, subtype="FACTOR"
     )
@@ -88,6 +103,10 @@ class THREER_OT_export(bpy.types.Operator):
             layout.prop(self, "points")
         if self.format == "glb":
             layout.prop(self, "mesh")
+        if self.format in MOVING:
+            layout.prop(self, "moving")
+        if self.format == "ply-frames":
+            layout.prop(self, "every_point")
         if self.format in DENSE:
             layout.prop(self, "min_confidence")
         if self.format in IMAGES:
@@ -102,9 +121,12 @@ class THREER_OT_export(bpy.types.Operator):
             return {"CANCELLED"}
         folder, path = Path(job_of(context)), self._path()
         if self.format in ENGINE_FORMATS:
-            return start_export(
-                self, context, folder, self.format, path, self._options(), Delivery(_nothing, _bring_nothing)
-            )
+            try:
+                options = self._options(context)
+            except EngineError as error:
+                self.report({"ERROR"}, str(error))
+                return {"CANCELLED"}
+            return start_export(self, context, folder, self.format, path, options, Delivery(_nothing, _bring_nothing))
         try:
             text = export_scene(context.scene, str(folder), self.format, path, self.points or 1 << 31, self.surfaces)
         except (EngineError, OSError) as error:
@@ -127,8 +149,8 @@ class THREER_OT_export(bpy.types.Operator):
         stem = path.with_suffix("") if ending in known else path
         return stem.with_name(stem.name + self._suffix)
 
-    def _options(self) -> dict[str, Any]:
-        """Fields of the engine's ExportOptions."""
+    def _options(self, context: bpy.types.Context) -> dict[str, Any]:
+        """Fields of the engine's ExportOptions. Raises EngineError for a damaged job."""
         options: dict[str, Any] = {}
         if self.format == "jsx":
             options["points"] = self.nulls
@@ -140,6 +162,10 @@ class THREER_OT_export(bpy.types.Operator):
             options["images"], options["undistorted"] = self.images, self.undistorted
         if self.format == "glb":
             options["mesh"] = self.mesh
+        if self.format in MOVING:
+            options["moving"] = _footage_frame(context) if self.moving == "frame" else self.moving
+        if self.format == "ply-frames" and self.every_point:
+            options["moving"] = "all"
         return options
 
 
@@ -189,6 +215,14 @@ def start_export(
 
 
 # -- inside
+
+
+def _footage_frame(context: bpy.types.Context) -> int | str:
+    """The footage's number of the scene's current frame; nothing that moves where the job is of photos."""
+    data = read_job(job_of(context), 0)
+    if not data.is_video:
+        return "static"
+    return context.scene.frame_current - int(is_movie(data))
 
 
 def _nothing(folder: Path, is_final: bool) -> None:

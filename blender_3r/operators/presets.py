@@ -15,7 +15,7 @@ HERE = str(Path(__file__).resolve().parent.parent)
 NAMES = (
     *("method", "model", "every", "chunk_size", "refine"),
     *("device", "card", "precision", "use_memory_limit", "memory_gb", "allow_smaller"),
-    *("quality", "lens", "dense", "points", "points_as", "match_scene", "moving", "slideshow"),
+    *("quality", "lens", "dense", "points", "points_as", "match_scene", "moving", "find_moving", "slideshow"),
 )
 
 

@@ -44,6 +44,8 @@ def request_of(settings: THREER_PG_settings) -> dict[str, Any]:
     values |= mask_settings(settings)
     if settings.points:
         values["points"] = settings.points
+    if not settings.find_moving:
+        values["moving"] = "off"
     values |= model_choice.network_settings(settings)
     return {"engine_version": __version__, "method": settings.method, "source": source.to_json(), "settings": values}
 

@@ -80,6 +80,8 @@ class THREER_PT_result(Options, bpy.types.Panel):
             column.prop(settings, "slideshow")
         elif settings.info_kind in ("movie", "sequence"):
             column.prop(settings, "moving")
+            if settings.moving == "known":
+                column.prop(settings, "find_moving")
 
 
 classes = (THREER_PT_frames, THREER_PT_lens, THREER_PT_result)

@@ -20,8 +20,16 @@ from mathutils import Matrix
 from ..engine.errors import EngineError
 from . import compat, tags
 from .cameras import continuous_quaternions
+from .dynamic import FIRST, LAST, copy_moving_display
 
 _LENS = ("lens", "shift_x", "shift_y")
+_POINT_VALUES = (
+    ("position", "FLOAT_VECTOR", "vector", 3),
+    ("Col", "FLOAT_COLOR", "color", 4),
+    (FIRST, "INT", "value", 1),
+    (LAST, "INT", "value", 1),
+)
+_PLAYS = ("usd", "alembic")  # what can hold points that differ from frame to frame
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ def export_scene(
 ) -> str:
     """Write the job's cameras, points (at most so many) and surfaces as they stand in scene; returns a sentence.
 
+    Points that show at their own frames only are written by those formats that can hold that, at most so many a frame.
     Frame rate, unit scale, picture size and frame numbers are the scene's; camera keys go from the first to the last
     frame of the scene. Raises EngineError when nothing of the job is there or the exporter fails.
     """
@@ -56,8 +65,9 @@ def export_scene(
     cameras = [item for (role, _), item in items.items() if role == "camera"]
     if not cameras:
         raise EngineError("input", "No camera of this reconstruction is in the scene.", "Import the job first.")
-    kinds = ("points", *(("surface", "view surface") if surfaces else ()))
+    kinds = ("points", *(("moving",) if format_ in _PLAYS else ()), *(("surface", "view surface") if surfaces else ()))
     meshes = [item for (role, _), item in items.items() if role in kinds]
+    left_out = ("moving", "") in items and format_ not in _PLAYS
     scene.view_layers[0].update()  # world matrices, after a script has moved something
     with _copy_scene(scene, cameras, meshes, max_points) as copy:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +78,8 @@ def export_scene(
             raise EngineError("machine", f"{chosen.title} export failed: {error}", "Choose another place.") from error
         if "FINISHED" not in done or not path.is_file():
             raise EngineError("machine", f"{chosen.title} wrote no file {path}.", "Choose another place.")
-    return f"Wrote {path.name}: {_count(len(cameras), 'camera')}, {_count(len(meshes), 'mesh', 'meshes')}."
+    text = f"Wrote {path.name}: {_count(len(cameras), 'camera')}, {_count(len(meshes), 'mesh', 'meshes')}."
+    return f"{text} What moves is left out: {chosen.title} cannot hold it." if left_out else text
 
 
 def _count(number: int, one: str, more: str = "") -> str:
@@ -224,27 +235,36 @@ def _write(block: bpy.types.ID, values: dict[str, np.ndarray], frames: Sequence[
 
 def _add_mesh(copy: bpy.types.Scene, item: bpy.types.Object, max_points: int) -> None:
     """What item's datablock holds, its modifiers left out, in world space."""
-    if item.get(tags.ROLE) == "points":
-        mesh = _points_mesh(item.data, max_points)
+    role = item.get(tags.ROLE)
+    if role in ("points", "moving"):
+        mesh = _points_mesh(item.data, max_points, at_frames=role == "moving")
     else:
         mesh = item.data.copy()
         mesh.materials.clear()
     mesh.name = name = _plain_name(item)
     mesh.transform(item.matrix_world)
     mesh.update()
-    copy.collection.objects.link(bpy.data.objects.new(name, mesh))
+    plain = bpy.data.objects.new(name, mesh)
+    copy.collection.objects.link(plain)
+    copy_moving_display(item, plain)
 
 
-def _points_mesh(data: bpy.types.Mesh | bpy.types.PointCloud, at_most: int) -> bpy.types.Mesh:
-    """Vertices with colours, evenly thinned."""
+def _points_mesh(data: bpy.types.Mesh | bpy.types.PointCloud, at_most: int, at_frames: bool = False) -> bpy.types.Mesh:
+    """Vertices with colours, evenly thinned. at_frames: they show at their own frames, and at_most is for each."""
     count = len(data.attributes["position"].data)
-    rows = np.linspace(0, count - 1, min(count, at_most)).astype(np.int64)
+    if at_frames:
+        first = np.empty(count, np.int32)
+        data.attributes[FIRST].data.foreach_get("value", first)
+        most = int(np.unique(first, return_counts=True)[1].max(initial=1))
+        rows = np.arange(0, count, max(1, -(-most // at_most)))
+    else:
+        rows = np.linspace(0, count - 1, min(count, at_most)).astype(np.int64)
     mesh = bpy.data.meshes.new("3R Export")
     mesh.vertices.add(len(rows))
-    for name, kind, field, width in (("position", "FLOAT_VECTOR", "vector", 3), ("Col", "FLOAT_COLOR", "color", 4)):
+    for name, kind, field, width in _POINT_VALUES:
         if name not in data.attributes:
             continue
-        values = np.empty((count, width), np.float32)
+        values = np.empty((count, width), np.int32 if kind == "INT" else np.float32)
         data.attributes[name].data.foreach_get(field, values.reshape(-1))
         target = mesh.attributes.get(name) or mesh.attributes.new(name, kind, "POINT")
         target.data.foreach_set(field, np.ascontiguousarray(values[rows]).reshape(-1))

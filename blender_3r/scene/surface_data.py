@@ -79,7 +79,8 @@ def read_view_surfaces(
 ) -> Surfaces:
     """The depth maps of views as grids of their pixels, cut at depth edges.
 
-    views: indices, None for all with depth. budget: about so many vertices in all; maps are thinned evenly to it.
+    views: indices, None for all with depth; what moves by itself is left out, unless it is a single view. budget:
+    about so many vertices in all; maps are thinned evenly to it.
     edge_angle: degrees, see grid_mesh. Raises EngineError("input") when there is no depth.
     """
     job = JobFolder.open(folder)
@@ -92,9 +93,10 @@ def read_view_surfaces(
         raise EngineError("input", f"There is no surface, since {what}.", "Choose others, or reconstruct with depth.")
     total = sum(job.read_view(index)["depth"].size for index in chosen)
     stride = max(1, int(np.ceil(np.sqrt(total / max(budget, 1)))))
+    left_out = ("sky", "moving") if len(chosen) > 1 else ("sky",)
     meshes = []
     for index in chosen:
-        arrays, view = job.read_view(index, ("sky",)), data.reconstruction.views[index]
+        arrays, view = job.read_view(index, left_out), data.reconstruction.views[index]
         mesh = _grid(index, view, arrays, min_confidence, stride, edge_angle)
         if len(mesh.faces):
             meshes.append(mesh)
@@ -135,9 +137,9 @@ def _grid(
     index: int, view: View, arrays: dict[str, np.ndarray], min_confidence: float, stride: int, edge_angle: float
 ) -> SurfaceMesh:
     depth, confidence = np.asarray(arrays["depth"]), np.asarray(arrays["confidence"])
-    sky = arrays.get("sky")
-    if sky is not None:
-        depth = np.where(sky, np.float32(0), depth)
+    for name in ("sky", "moving"):
+        if name in arrays:
+            depth = np.where(arrays[name], np.float32(0), depth)
     points, pixels, triangles = grid_mesh(view, depth, confidence, min_confidence, stride, edge_angle)
     rows, columns = np.divmod(pixels, depth.shape[1])
     uv = np.stack([(columns + 0.5) / depth.shape[1], 1 - (rows + 0.5) / depth.shape[0]], axis=1)

@@ -12,7 +12,6 @@ from ..errors import EngineError
 from ..jobfolder import JobFolder
 from ..reconstruction import Reconstruction
 
-
 STATIC, ALL, ONLY = "static", "all", "only"
 
 
