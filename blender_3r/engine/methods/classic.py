@@ -40,6 +40,7 @@ INFO = MethodInfo(
 )
 
 DISTORTIONS = {"auto": None, "none": 0, "k1": 1, "k1k2": 2, "full": 4}  # to how many coefficients
+CENTERS = {"auto": None, "fixed": False, "free": True}  # to VideoSettings.center
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Settings:
     hold_poses: bool = False
     tracks: str | None = None
     distortion: str = "auto"
-    free_center: bool = False
+    center: str = "auto"
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Settings:
@@ -187,7 +188,7 @@ def _footage(frames: FrameSource, settings: Settings, masks: Masks | None, given
         quality.tracks,
         settings.lens,
         DISTORTIONS[settings.distortion],
-        settings.free_center,
+        CENTERS[settings.center],
         masks,
         given,
         settings.hold_poses,

@@ -40,7 +40,7 @@ class Footage:
     tracks: int
     lens: str = "auto"
     distortion: int | None = None
-    center: bool = False
+    center: bool | None = None
     masks: Masks | None = None
     given: Cameras | None = None
     holds: bool = False

@@ -88,7 +88,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
         "moving": options.moving if options.moving in (None, AUTO, OFF) else absolute_path(options.moving),
         "tracks": absolute_path(options.tracks),
         "distortion": options.distortion,
-        "free_center": True if options.free_center else None,
+        "center": options.center,
         **chosen_settings(options),
     }
     request = make_request(options.method, source, settings)
@@ -292,10 +292,14 @@ def _add_reconstruct(commands: Any) -> None:
     parser.add_argument(
         "--distortion",
         choices=("auto", "none", "k1", "k1k2", "full"),
-        help="what is found of it in footage; full: k1 k2 p1 p2 (classic; default: k1 where the footage calls for it)",
+        help="what is found of it in footage; full: k1 k2 p1 p2 (classic; default: auto, k1 and k2 where the footage calls "
+        "for them)",
     )
     parser.add_argument(
-        "--free-center", action="store_true", help="find the lens's principal point too, in footage (classic)"
+        "--center",
+        choices=("auto", "fixed", "free"),
+        help="the lens's principal point in footage: found where there is no doubt that it is not in the middle "
+        "(auto, the default), held in the middle, or always found (classic)",
     )
     parser.add_argument("--mask-invert", action="store_true", help="black is left alone, white is used")
     parser.add_argument(

@@ -49,7 +49,7 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "moving": ("auto, off, or the path of masks", _is_text),
     "tracks": ("the path of a job folder", _is_text),
     "distortion": ("auto, none, k1, k1k2 or full", lambda v: v in ("auto", "none", "k1", "k1k2", "full")),
-    "free_center": ("true or false", lambda v: isinstance(v, bool)),
+    "center": ("auto, fixed or free", lambda v: v in ("auto", "fixed", "free")),
     # of methods with a network
     "model": ("the id of a model", _is_text),
     "weights": ("the path of a checkpoint", _is_text),

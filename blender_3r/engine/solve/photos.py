@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import EngineError
-from ..geometry.cameras import Cameras
-from .bundle import BundleOptions, refine
+from ..geometry.cameras import Cameras, Observations
+from .bundle import BundleOptions, BundleResult, refine
 from .checks import PAIRS_CHECKED, check_solution
+from .lens_terms import needed_terms
 from .mapping import LensModel, Mapping, MatchDatabase, MatchGraph
 from .posed import hold_given, join_matches, refine_given
 from .solution import Solution, share_lens
@@ -147,6 +148,7 @@ def _finish(
     cameras = share_lens(mapping.cameras, lenses)
     try:
         bundle = refine(mapping.observations, cameras, mapping.points, options, lenses.group, (4.0, 2.5), 0.5, 2)
+        bundle = _with_fuller_lens(bundle, mapping.observations, options, lenses, settings)
     except ValueError as error:
         settings.log(f"nothing to refine: {error}")
         return None
@@ -159,6 +161,24 @@ def _finish(
         return None
     solution.checks = check_solution(solution, lenses, graph_pairs(graph, inliers, solved))
     return solution
+
+
+def _with_fuller_lens(
+    bundle: BundleResult,
+    observations: Observations,
+    options: BundleOptions,
+    lenses: LensModel,
+    settings: PhotoSettings,
+) -> BundleResult:
+    """Refined again with what else the lens shows; as it is where it shows nothing, or each photo may have its own."""
+    if lenses.distortion_known or len(np.unique(lenses.group)) > 1:
+        return bundle
+    kept = observations[bundle.kept]
+    fuller = needed_terms(kept, bundle.cameras, bundle.points, options, free_center=True, free_k2=True)
+    if fuller == options:
+        return bundle
+    settings.log(f"the lens shows {fuller.distortion} coefficients, {'and' if fuller.center else 'not'} its own center")
+    return refine(observations, bundle.cameras, bundle.points, fuller, lenses.group, (2.5,), 0.5, 2)
 
 
 def _rank(solution: Solution) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from .alignment import Aligned
 from .bundle import BundleOptions, needs_distortion, refine, residuals, select, spread_tracks
 from .key_cameras import KeyframeSolver, KeyframeStart, VideoSettings, bundle_options, key_tracks
 from .keyframes import choose_keyframes, match_keyframes
+from .lens_terms import needed_terms
 from .mapping import LensModel
 from .solution import Solution
 from .tracks import FramePairs
@@ -58,7 +59,7 @@ def solve_video(
     refused = given is not None and start is None
     start = start or solver.solve()
     settings.on_stage("Solving every frame", 0.6)
-    solution = _complete(observations, start, settings)
+    solution = _complete(observations, start, lenses, settings)
     solution.pair_types = solver.pair_types
     if refused:
         solution.warnings.append("The given cameras do not fit the footage; it was solved without them.")
@@ -76,7 +77,7 @@ def _focal_stability(first: float, second: float) -> Check:
     return Check("focal stability", bool(apart < STABLE_FOCAL), text, float(apart), STABLE_FOCAL)
 
 
-def _complete(observations: Observations, start: KeyframeStart, settings: VideoSettings) -> Solution:
+def _complete(observations: Observations, start: KeyframeStart, lenses: LensModel, settings: VideoSettings) -> Solution:
     """Poses for the frames between the key frames, then everything refined together, twice: on the tracks as they were
     followed, and as the solved cameras align them."""
     options, keyed = _final_lens(start, settings)
@@ -102,6 +103,9 @@ def _complete(observations: Observations, start: KeyframeStart, settings: VideoS
             again = _placed(aligned.observations, aligned.trusted, cameras, start)
         else:
             again = _refined(aligned.observations, aligned.trusted, solution.cameras, start, options)
+            fuller = options if lenses.distortion_known else _fuller_lens(again, options, settings)
+            if fuller != options:
+                again = _refined(aligned.observations, aligned.trusted, again.cameras, start, fuller)
     except ValueError as error:
         settings.log(f"the aligned points cannot be solved: {error}")
         return _drop_weak(solution)
@@ -119,7 +123,7 @@ def _final_lens(start: KeyframeStart, settings: VideoSettings) -> tuple[BundleOp
         distortion = 0
     if settings.distortion is not None and start.distortion:
         distortion = settings.distortion
-    return replace(bundle_options(start.lens, distortion), center=settings.center), cameras
+    return replace(bundle_options(start.lens, distortion), center=bool(settings.center)), cameras
 
 
 def _between(observations: Observations, keyed: Cameras) -> Cameras:
@@ -142,6 +146,18 @@ def _refined(
     residual = residuals(observations, bundle.cameras, bundle.points)
     bundle = replace(bundle, kept=kept, residual=residual)
     return Solution.from_bundle(bundle, observations, _lens(start))
+
+
+def _fuller_lens(solution: Solution, options: BundleOptions, settings: VideoSettings) -> BundleOptions:
+    """The options, with what else the lens shows."""
+    kept = solution.observations[solution.kept]
+    center, k2 = settings.center is None, settings.distortion is None
+    fuller = needed_terms(kept, solution.cameras, solution.points, options, center, k2)
+    if fuller != options:
+        settings.log(
+            f"the lens shows more: {fuller.distortion} coefficients, center {'free' if fuller.center else 'held'}"
+        )
+    return fuller
 
 
 def _key_frames_again(aligned: Aligned, solution: Solution, keyed: Cameras, options: BundleOptions) -> Cameras:
