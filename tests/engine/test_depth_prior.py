@@ -51,7 +51,7 @@ class Corridor:
 
 @pytest.fixture(scope="module")
 def corridor():
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(3)
     poses = np.tile(np.eye(4), (FRAMES, 1, 1))
     poses[:, 0, 3] = 0.25 * np.arange(FRAMES)
     poses[:, :3, :3] = rotation_from_vector(0.02 * np.sin(np.outer(np.arange(FRAMES), [0.3, 0.4, 0.2])))
@@ -61,7 +61,7 @@ def corridor():
     xy = cameras.project(frame, points[track])
     seen = np.isfinite(xy).all(axis=1) & (xy > 0).all(axis=1) & (xy < SIZE).all(axis=1)
     bare = (frame >= BARE[0]) & (frame < BARE[1])
-    lone = np.isin(np.arange(len(points)), rng.choice(len(points), 60, replace=False))  # seen there too
+    lone = np.isin(np.arange(len(points)), rng.choice(len(points), 20, replace=False))  # seen there too
     seen &= ~bare | lone[track]
     crosses = np.zeros(len(points), bool)  # others end before or begin after
     np.logical_or.at(crosses, track[seen & (frame < BARE[0])], True)
@@ -74,7 +74,7 @@ def corridor():
     number[used] = np.arange(len(used))
     frame, track, xy = frame[seen], track[seen], xy[seen]
     depth = cameras.in_camera(frame, points[track])[:, 2]
-    noise = np.where((frame >= BARE[0]) & (frame < BARE[1]), 1.0, 0.3)[:, None]
+    noise = np.where((frame >= BARE[0]) & (frame < BARE[1]), 2.0, 0.3)[:, None]
     xy = xy + noise * rng.normal(size=xy.shape)
     return Corridor(cameras, points[used], Observations(frame, number[track], xy), np.log(depth))
 
@@ -95,10 +95,9 @@ def test_scale_drifts_without_depth_and_holds_with_it(corridor):
     solution = solved(corridor, 1.25)
     drift = abs(growth(solution.cameras) - 1)
     held = hold_scale(solution, corridor.predicted(), OPTIONS)
-    assert drift > 0.02
-    assert abs(growth(held.cameras) - 1) < 0.25 * drift
+    assert drift > 0.1
     assert abs(growth(held.cameras) - 1) < 0.015
-    assert held.mean_error_px < 1.05 * solution.mean_error_px
+    assert held.mean_error_px < 1.01 * solution.mean_error_px
 
 
 def test_wrong_depth_of_a_third_of_the_points_is_let_go(corridor):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import EngineError
 from ..geometry.cameras import Cameras, Observations
 from ..media.checks import require_frames
 from ..media.frames import FrameSource
@@ -26,6 +27,7 @@ from ..solve.pair import solve_pair
 from ..solve.photos import PhotoSettings, solve_photos
 from ..solve.solution import Solution
 from .base import CamerasSolved, Context, Event, MethodInfo, Progress, ViewReady, run_reporting
+from .depth_maps import DepthMaps
 from .footage import Footage, Reporter, solve_footage
 from .lenses import read_intrinsics
 from .results import read_cameras, read_tracks
@@ -39,6 +41,7 @@ INFO = MethodInfo(
     commercial_use=True,
 )
 
+OWN_DEPTH = "model"  # as depth prior: that of the network whose cameras are refined
 DISTORTIONS = {"auto": None, "none": 0, "k1": 1, "k1k2": 2, "full": 4}  # to how many coefficients
 CENTERS = {"auto": None, "fixed": False, "free": True}  # to VideoSettings.center
 
@@ -80,6 +83,7 @@ class Settings:
     poses: str | None = None
     hold_poses: bool = False
     tracks: str | None = None
+    depth_prior: str | None = None
     distortion: str = "auto"
     center: str = "auto"
 
@@ -101,6 +105,12 @@ def run(frames: FrameSource, settings: dict[str, Any], context: Context) -> Iter
     """
     require_frames(frames, 2)
     chosen = Settings.from_json(settings)
+    if chosen.depth_prior == OWN_DEPTH:
+        raise EngineError(
+            "usage",
+            "There is no network's depth here that the scale could be held to.",
+            "Give the job folder of a network, or depth files, as depth prior.",
+        )
     quality = QUALITIES[chosen.quality]
     masks = chosen.masks(frames)
     earlier = context.job.read_cameras()
@@ -193,6 +203,7 @@ def _footage(frames: FrameSource, settings: Settings, masks: Masks | None, given
         given,
         settings.hold_poses,
         read_tracks(Path(settings.tracks), frames) if settings.tracks else None,
+        DepthMaps(Path(settings.depth_prior), frames) if settings.depth_prior else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,10 +21,12 @@ from ..solve.moving import moving_tracks
 from ..solve.posed import hold_given
 from ..solve.shots import Shots, find_shots, named, only, same_pictures
 from ..solve.solution import Solution
+from ..solve.steady import hold_scale, predicted_depth
 from ..solve.tracks import track_video
 from ..solve.tripod import Motion, classify_motion, solve_tripod
-from ..solve.video import VideoSettings, bundle_options, solve_video
+from ..solve.video import MAX_JOINT_FRAMES, VideoSettings, bundle_options, solve_video
 from .base import Context, Event, Progress
+from .depth_maps import DepthMaps
 
 SHORTEST = 2  # frames of a piece that can be solved
 
@@ -34,6 +36,7 @@ class Footage:
     """How footage is solved. track_side: longer side in px of the images tracked in. tracks: points kept alive.
     lens: "auto", "shared" or "zoom". distortion, center: see VideoSettings. masks: what is left out. given: cameras to
     start from; holds: they stay as they are. observations: tracks that were followed by something else.
+    depth: of a network, that the scale is held to.
     """
 
     track_side: int
@@ -45,6 +48,7 @@ class Footage:
     given: Cameras | None = None
     holds: bool = False
     observations: Observations | None = None
+    depth: DepthMaps | None = None
 
 
 class Reporter:
@@ -143,6 +147,8 @@ def _solve(
         lambda seen, cameras, points: _aligned(frames, seen, cameras, points, footage, reporter),
     )
     solution = solve_video(observations, lenses, settings, footage.given)
+    if footage.depth is not None:
+        solution = _held(frames, solution, footage.depth, lenses.focal_known, footage.center, reporter)
     checks = check_solution(solution, lenses, track_pairs(observations, solution.cameras))
     refuse_hopeless(checks)
     if lenses.focal_known:
@@ -166,6 +172,27 @@ def _aligned(
     count = reporter.counted("Aligning points", 0.86, 0.93, total)
     threads = reporter.context.threads
     return align_tracks(frames, observations, cameras, points, footage.track_side, threads, count)
+
+
+def _held(
+    frames: FrameSource, solution: Solution, depth: DepthMaps, is_known: bool, center: bool, reporter: Reporter
+) -> Solution:
+    """The solution with its scale held to known depth."""
+    reporter.stage("Holding the scale to the depth", 0.95)
+    if int(solution.cameras.solved.sum()) > MAX_JOINT_FRAMES:
+        solution.warnings.append(f"The depth given is not used: it takes a shot of {MAX_JOINT_FRAMES} frames at most.")
+        return solution
+    sizes = [(info.width, info.height) for info in frames.infos]
+    log_depth = predicted_depth(solution.observations, depth.read, sizes)
+    lens = "fixed" if is_known else solution.lens
+    found = np.flatnonzero(np.any(solution.cameras.distortion, axis=0))
+    options = bundle_options(lens, 0 if len(found) == 0 else (1, 2, 4, 4)[found[-1]])
+    held = hold_scale(solution, log_depth, replace(options, center=center))
+    reporter.context.log(
+        f"scale held to the depth of {len(np.unique(solution.observations.frame[np.isfinite(log_depth)]))} frames: "
+        f"mean error {solution.mean_error_px:.3f} px before, {held.mean_error_px:.3f} after"
+    )
+    return held
 
 
 def _tripod(observations: Observations, cameras: Cameras, motion: Motion, lenses: LensModel, lens: str) -> Solution:

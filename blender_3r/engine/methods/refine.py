@@ -25,7 +25,7 @@ from . import classic
 from .base import CamerasSolved, Context, Event, Method, Progress, run_reporting
 from .correct import corrected_views, turned_on_the_spot
 from .footage import Reporter
-from .rescale import rescale_views
+from .rescale import SCALES, rescale_views
 from .solved import adjustment_check, make_reconstruction, placed_error
 from .sparse_cloud import sparse_cloud, track_arrays
 
@@ -70,9 +70,18 @@ def run_refined(method: Method, frames: FrameSource, settings: dict[str, Any], c
 def _refine(
     frames: FrameSource, settings: dict[str, Any], predicted: Reconstruction, context: Context
 ) -> Generator[Event, None, None]:
+    if context.job.read_npz(SCALES) is not None:
+        refined = context.job.read_cameras()
+        yield from _in_the_rest(rescale_views(context, predicted, refined, None, SOLVING))
+        return
+    chosen = classic.Settings.from_json(settings)
+    if chosen.depth_prior == classic.OWN_DEPTH:
+        has_depth = any(True for _ in context.job.view_indices())
+        chosen = replace(chosen, depth_prior=str(context.job.path) if has_depth else None)
+
     def work(report: Callable[[Event], None]) -> tuple[Solution, LensModel] | str:
         try:
-            return _solve(frames, classic.Settings.from_json(settings), predicted, Reporter(context, report, SOLVING))
+            return _solve(frames, chosen, predicted, Reporter(context, report, SOLVING))
         except EngineError as error:
             if error.kind != "unsolved":
                 raise

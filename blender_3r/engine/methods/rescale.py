@@ -14,20 +14,21 @@ from ..solve.solution import Solution
 from .base import Context, Event, Progress, ViewReady
 from .multiview.gaussians import move_gaussians
 
-NAME = "refined"  # .npz of the job folder: how each view is scaled, and by what to tell whether it is
+SCALES = "refined"  # .npz of the job folder: how each view is scaled, and by what to tell whether it is
 DEPTH_CHANGE = 2.0  # at most, of a view's scale from that of the others
 
 
 def rescale_views(
-    context: Context, predicted: Reconstruction, refined: Reconstruction, solution: Solution, start: float
+    context: Context, predicted: Reconstruction, refined: Reconstruction, solution: Solution | None, start: float
 ) -> Generator[Event, None, None]:
     """Report every dense view anew, with its depth scaled, and move its Gaussians.
 
-    start: how far the step is. What a stopped run has scaled already is not scaled again.
+    solution: where the cameras are from, None where a stopped run has measured the scales already. start: how far the
+    step is. What that run has scaled is not scaled again.
     """
     job = context.job
     dense = [index for index in job.view_indices() if refined.views[index].is_solved]
-    scales = _scales_of(job, dense) or _measured(job, dense, refined, solution)
+    scales = _scales_of(job, dense) if solution is None else _measured(job, dense, refined, solution)
     if scales:
         factors = np.array([scales[index][0] for index in dense])
         context.log(f"depth of {len(dense)} views scaled by {factors.min():.3f} to {factors.max():.3f}")
@@ -63,17 +64,15 @@ def _measured(
         logs = np.array([middle if scale is None else scale.value for scale in found])
     signs = [(_sign(job.read_view(index)["depth"]), _sign_of_gaussians(job, index)) for index in dense]
     table = np.array([[index, np.exp(log), *sign] for index, log, sign in zip(dense, logs, signs, strict=True)])
-    job.write_npz(NAME, views=table.reshape(-1, 4))
-    return _scales_of(job, dense) or {}
+    job.write_npz(SCALES, views=table.reshape(-1, 4))
+    return _scales_of(job, dense)
 
 
-def _scales_of(job: JobFolder, dense: list[int]) -> dict[int, tuple[float, float, float]] | None:
-    """What _measured kept, None where it is not for these views."""
-    kept = job.read_npz(NAME)
-    table = None if kept is None else kept.get("views")
-    if table is None or table.shape != (len(dense), 4) or table[:, 0].tolist() != dense:
-        return None
-    return {int(row[0]): (float(row[1]), float(row[2]), float(row[3])) for row in table}
+def _scales_of(job: JobFolder, dense: list[int]) -> dict[int, tuple[float, float, float]]:
+    """What _measured kept; views that it did not know stay as they are."""
+    kept = job.read_npz(SCALES) or {}
+    rows = {int(row[0]): tuple(row[1:].tolist()) for row in kept.get("views", np.zeros((0, 4)))}
+    return {index: rows.get(index, (1.0, np.nan, np.nan)) for index in dense}
 
 
 def _scale_of(job: JobFolder, index: int, view: View, solution: Solution) -> LogScale | None:

@@ -68,6 +68,7 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "clean": ("true or false", lambda v: isinstance(v, bool)),
     "poses": ("the path of a file", _is_text),
     "refine": ("true or false", lambda v: isinstance(v, bool)),
+    "depth_prior": ("the path of a job folder or of depth files, or the word model", _is_text),
     "hold_poses": ("true or false", lambda v: isinstance(v, bool)),
     "device": ("auto, cpu, cuda, cuda:N or mps", _is_text),
     "precision": ("auto, float32, bfloat16 or float16", lambda v: v in ("auto", "float32", "bfloat16", "float16")),
@@ -135,7 +136,11 @@ def fingerprint(request: dict[str, Any]) -> str:
         "files": [_stamp(file) for file in source.files],
         "intrinsics": _stamp(settings["intrinsics"]) if "intrinsics" in settings else None,
         **{name: _stamp(settings[name]) for name in ("poses", "weights", "depth_maps") if name in settings},
-        **{name: _folder_stamps(settings[name]) for name in ("mask", "moving", "tracks") if name in settings},
+        **{
+            name: _folder_stamps(settings[name])
+            for name in ("mask", "moving", "tracks", "depth_prior")
+            if name in settings
+        },
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
