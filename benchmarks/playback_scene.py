@@ -2,6 +2,7 @@
 
 python playback_scene.py evaluate WAY JOB OUT                    in a Blender module
 blender --python playback_scene.py -- play WAY JOB OUT           in a Blender with a window
+blender --python playback_scene.py -- play-plain WAY JOB OUT     without anti-aliasing
 """
 
 from __future__ import annotations
@@ -25,21 +26,27 @@ from blender_3r.scene import compat
 from blender_3r.scene.cloud import Cloud
 from blender_3r.scene.job import ImportOptions, import_job
 from blender_3r.scene.jobdata import read_job
-from blender_3r.scene.point_nodes import add_point_display
+from blender_3r.scene.point_nodes import add_point_display, find_points, point_modifier
+from blender_3r.scene.point_solid import add_solid_display, show_solid_colors
 from blender_3r.scene.points import write_points
 
 LAPS = 2  # without a window; the first one fills caches and is not counted
 WARM = 5  # frames of a playback that are not counted
 ALL = 10**9
+PLAYED = """top_left_3d_editor 3d_editors animation_editors clip_editors image_editors node_editors
+  properties_editors sequence_editors spreadsheet_editors""".split()
 FASTEST = 240  # frames a second that are asked for, so that nothing waits
 
 
 def build(way: str, job: Path) -> None:
-    """The scene of one way: moving (ours), keys (an object for each frame), still (the first frame's), empty."""
+    """The scene of one way: moving (ours), faces (ours, coloured in Solid), vertices (ours, not made into points), keys
+    (an object for each frame), still (the first frame's), empty.
+    """
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     scene = bpy.context.scene
-    moving = "frames" if way == "moving" else "none"
-    budget = ALL if way == "moving" else 0
+    is_ours = way in ("moving", "faces", "vertices")
+    moving = "frames" if is_ours else "none"
+    budget = ALL if is_ours else 0
     result = import_job(scene, job, ImportOptions(point_budget=budget, plate=False, moving=moving))
     if way in ("still", "keys"):
         cloud = read_job(job, ALL).cloud
@@ -47,6 +54,11 @@ def build(way: str, job: Path) -> None:
             item = _points(f"{index}", _of_view(cloud, index), result.root)
             if way == "keys":
                 _show_at(item, scene.frame_start + index)
+    if way == "faces":
+        add_solid_display(find_points(bpy.context))
+    if way == "vertices":
+        points = find_points(bpy.context)
+        points.modifiers.remove(point_modifier(points))
 
 
 def _of_view(cloud: Cloud, view: int) -> Cloud:
@@ -100,7 +112,7 @@ def evaluate() -> dict[str, Any]:
 class Playback:
     """Plays the scene in its window, in Solid, each frame; then hands its figures to done."""
 
-    def __init__(self, done: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, done: Callable[[dict[str, Any]], None], has_faces: bool, is_plain: bool) -> None:
         self._done = done
         self._times: list[tuple[float, float, float]] = []
         scene = bpy.context.scene
@@ -112,7 +124,15 @@ class Playback:
         areas = self._window.screen.areas
         self._area = max((area for area in areas if area.type == "VIEW_3D"), key=lambda area: area.width * area.height)
         self._region = next(region for region in self._area.regions if region.type == "WINDOW")
-        self._area.spaces.active.shading.type = "SOLID"
+        space = self._area.spaces.active
+        space.shading.type = "SOLID"
+        if has_faces:
+            show_solid_colors(space)
+        if is_plain:
+            bpy.context.preferences.system.viewport_aa = "OFF"
+        screen = self._window.screen  # only the 3D view is drawn at each frame
+        for name in PLAYED:
+            setattr(screen, f"use_play_{name}", name == "3d_editors")
         bpy.app.timers.register(self._start, first_interval=2.0)
 
     def _start(self) -> None:
@@ -141,7 +161,7 @@ def main(mode: str, way: str, job: str, out: str) -> None:
 
     def play() -> None:
         build(way, Path(job))
-        Playback(done)
+        Playback(done, has_faces=way == "faces", is_plain=mode == "play-plain")
 
     if mode == "evaluate":
         build(way, Path(job))

@@ -17,7 +17,7 @@ APT=$TOP/apt
 READY=$TOP/ready
 VERSION=1   # of the set-up: another one starts over
 SUITE=trixie
-SIZE=1280x900
+SIZE=${BLENDER_3R_WINDOW:-1280x900}
 PACKAGES="base-files bash coreutils dash libc-bin procps util-linux sed grep findutils blender python3-numpy
   python3-requests xvfb imagemagick libegl1 libegl-mesa0 fonts-dejavu-core ca-certificates"
 

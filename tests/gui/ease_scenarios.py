@@ -45,13 +45,21 @@ def largest(gui):
     return max(gui.window.screen.areas, key=lambda area: area.width * area.height)
 
 
+def drop(gui, *files):
+    """Drag files onto the 3D View from a program of its own, as from a file manager."""
+    x, y = gui.area.x + 300, gui.window.height - gui.area.y - 200
+    command = ["python3", str(ROOT / "tests" / "gui" / "xdnd.py"), str(x), str(y), *map(str, files)]
+    source = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    yield from gui.wait(lambda: source.poll() is not None, "the end of the drag")
+    assert source.returncode == 0, source.stderr.read()
+
+
 def dropped(gui):
     """A movie dropped onto the 3D View: Blender's menu of what can be done with it, our dialog, the job."""
     yield from arrive(gui)
     fake_engine(gui, "work", 1.0)
     gui.settings.method = "classic"
-    with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
-        bpy.ops.wm.drop_import_file("INVOKE_DEFAULT", directory=str(gui.out), files=[{"name": MOVIE.name}])
+    yield from drop(gui, gui.out / MOVIE.name)
     yield from gui.pause(0.8)
     subprocess.run(["import", "-window", "root", str(gui.out / "drop-menu.png")], check=True)
     yield from key(gui, "R")  # the underlined letter of Reconstruct Footage
