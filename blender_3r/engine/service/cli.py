@@ -292,8 +292,8 @@ def _add_reconstruct(commands: Any) -> None:
     parser.add_argument(
         "--distortion",
         choices=("auto", "none", "k1", "k1k2", "full"),
-        help="what is found of it in footage; full: k1 k2 p1 p2 (classic; default: auto, k1 and k2 where the footage calls "
-        "for them)",
+        help="what is found of it in footage; full: k1 k2 p1 p2 (classic; default: auto, k1 and k2 where the footage "
+        "calls for them)",
     )
     parser.add_argument(
         "--center",

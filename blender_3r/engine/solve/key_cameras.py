@@ -35,10 +35,10 @@ GIVEN_LOSS = 0.01  # of the long side, of the first adjustment from them
 @dataclass(frozen=True)
 class VideoSettings:
     """lens: "auto", "shared" or "zoom". distortion: how many of k1 k2 p1 p2 are found, None for k1 where the footage
-    calls for it, and k2 where there is no doubt. center: whether the principal point is found, None for where there is no
-    doubt that it is not in the middle. threads: for the mappers. on_stage(stage, fraction of this
-    solve) reports; check_cancelled raises to stop; log takes a line. align: finds the tracks' places in the pictures
-    again under solved cameras and points, see align_tracks(); None where there are no pictures.
+    calls for it, and k2 where there is no doubt. center: whether the principal point is found, None for where there is
+    no doubt that it is not in the middle. threads: for the mappers. on_stage(stage, fraction of this solve) reports;
+    check_cancelled raises to stop; log takes a line. align: finds the tracks' places in the pictures again under solved
+    cameras and points, see align_tracks(); None where there are no pictures.
     """
 
     lens: str = "auto"
