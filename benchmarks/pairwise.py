@@ -1,7 +1,7 @@
 """The pairwise method: network time against running pairs one by one, alignment against the published one, memory.
 
-    .venv/models/bin/python -m benchmarks.pairwise [--parts network memory alignment truth gpu] [--model M] [--turns N]
-                                                   [--device D] [--steps N] [--scale S]
+    .venv/models/bin/python -m benchmarks.pairwise [--parts network memory alignment truth agreement gpu] [--model M]
+                                                   [--turns N] [--device D] [--steps N] [--scale S] [--scenes NAME ...]
 
 Each part has its place in benchmarks/RESULTS.md; a run of less than a part's full problem writes
 out/benchmarks/RESULTS.md instead. Exit status: 0 all bars reached, 1 not all.
@@ -25,7 +25,7 @@ from .page import write_part
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "out" / "benchmarks"
 FULL_REPORT = ROOT / "benchmarks" / "RESULTS.md"
-PARTS = ("network", "memory", "alignment", "truth")
+PARTS = ("network", "memory", "alignment", "truth", "agreement")
 NETWORK_SPEEDUP = 2.2
 LIMIT_S = 3600.0
 
@@ -44,11 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     passed = True
     command = " ".join(["python -m benchmarks.pairwise", *(sys.argv[1:] if arguments is None else arguments)])
-    full = {"alignment": (options.steps, options.scale) == (300, 1.0)}
+    full = {"alignment": (options.steps, options.scale) == (300, 1.0), "agreement": not options.scenes}
     for part in options.parts:
         before = machine()
-        parts = {"network": network, "memory": memory, "alignment": alignment, "truth": truth, "gpu": gpu}
-        text, verdicts = parts[part](options)
+        parts = (network, memory, alignment, truth, agreement, gpu)
+        text, verdicts = {function.__name__: function for function in parts}[part](options)
         out = FULL_REPORT if full.get(part, True) else WORK / "RESULTS.md"
         write_part(out, f"pairwise_{part}", page(text, verdicts, before, command))
         passed = passed and all(verdict.passed for verdict in verdicts)
@@ -163,6 +163,35 @@ def truth(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
     return "\n\n".join(["# Pairwise method: cameras against the truth", table(head, rows), note]), verdicts
 
 
+def agreement(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
+    """Where the default alignment ends on many scenes, beside the published one and the minimum."""
+    from . import pairwise_agreement as bench
+    from .pairwise_scenes import cases
+    from .scenes import NoData, data_folder
+
+    try:
+        shots = data_folder()
+    except NoData as error:
+        print(error, file=sys.stderr)
+        shots = None
+    rows = []
+    for case in cases(shots):
+        if not options.scenes or case.scene in options.scenes:
+            rows.append(bench.measure(case, WORK / "pairwise" / "published"))
+            print(" | ".join(rows[-1].cells()), flush=True)
+    (same, good), (held, bad), _ = bench.summary(rows)
+    verdicts = [
+        Verdict("published result holds: cases where the default is as published", f"{same}", f"{good}", same == good),
+        Verdict("published result does not hold: cases where the default does", f"{held}", f"{bad}", held == bad),
+    ]
+    parts = [
+        "# Pairwise method: the default alignment on many scenes",
+        table(list(bench.HEAD), [row.cells() for row in rows]),
+        bench.note(rows, with_shots=shots is not None),
+    ]
+    return "\n\n".join(parts), verdicts
+
+
 def gpu(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
     """bfloat16 against float32, and pairs per second, on options.device."""
     differences = _network("bf16", options, "--images", "2", "--device", options.device)
@@ -203,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cuda", help="for the part gpu")
     parser.add_argument("--steps", type=int, default=300, help="of the published aligner")
     parser.add_argument("--scale", type=float, default=1.0, help="of the images' sides in the part alignment")
+    parser.add_argument("--scenes", nargs="+", default=[], help="of the part agreement; all by default")
     parser.add_argument("--noises", nargs="+", default=["white"], help="kinds of noise in the part alignment")
     return parser
 

@@ -47,7 +47,9 @@ class Disturbance:
 
 @dataclass
 class Room:
-    """Views of the scene. poses: (n, 4, 4) world_from_camera. focals: (n,) pixels. depth: (H, W) per view."""
+    """Views of the scene. poses: (n, 4, 4) world_from_camera. focals: (n,) pixels. depth: (H, W) per view, 0 where
+    there is nothing.
+    """
 
     sizes: list[tuple[int, int]]
     poses: np.ndarray
@@ -72,20 +74,35 @@ def path_length(poses: np.ndarray) -> float:
 def make_room(sizes: list[tuple[int, int]], focals: np.ndarray | None = None) -> Room:
     """One view per size (height, width), on an arc. focals: pixels; the same angle of view for all when None."""
     count = len(sizes)
+    part = np.linspace(-1.0, 1.0, count) if count > 1 else np.zeros(1)
+    return filmed(sizes, np.stack([_looking(x) for x in part]), focals=focals)
+
+
+def filmed(
+    sizes: list[tuple[int, int]],
+    poses: np.ndarray,
+    walls: tuple[tuple[float, ...], tuple[float, ...]] = ROOM,
+    balls: tuple[tuple[float, ...], ...] = BALLS,
+    focals: np.ndarray | None = None,
+) -> Room:
+    """What cameras (n, 4, 4) see from inside a box with balls in it; walls and balls like ROOM and BALLS."""
     if focals is None:
         focals = np.array([max(size) / 2 / np.tan(np.radians(FIELD_OF_VIEW_DEG) / 2) for size in sizes])
-    part = np.linspace(-1.0, 1.0, count) if count > 1 else np.zeros(1)
-    poses = np.stack([_looking(x) for x in part])
-    depth = [_depth(size, focal, pose) for size, focal, pose in zip(sizes, focals, poses)]
+    depth = [_depth(size, focal, pose, walls, balls) for size, focal, pose in zip(sizes, focals, poses)]
     return Room(sizes, poses, np.asarray(focals, dtype=np.float64), depth)
 
 
 def _looking(part: float) -> np.ndarray:
     """world_from_camera at a place -1..1 of the arc, looking at the middle of the room."""
     position = np.array([1.6 * part, -0.2 + 0.25 * np.sin(2.5 * part), -0.8 + 0.5 * part**2])
-    forward = np.array([0.4 * part, 0.1 * np.cos(3.0 * part), 3.0]) - position
+    return looking(position, np.array([0.4 * part, 0.1 * np.cos(3.0 * part), 3.0]), 0.05 * part)
+
+
+def looking(position: np.ndarray, target: np.ndarray, roll: float = 0.0) -> np.ndarray:
+    """world_from_camera at a place, looking at another, y down; roll: tangent of how far it leans, about."""
+    forward = target - position
     forward /= np.linalg.norm(forward)
-    right = np.cross([0.05 * part, 1.0, 0.0], forward)
+    right = np.cross([roll, 1.0, 0.0], forward)
     right /= np.linalg.norm(right)
     pose = np.eye(4)
     pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
@@ -99,14 +116,20 @@ def _rays(size: tuple[int, int], focal: float) -> np.ndarray:
     return np.stack([x, y, np.ones(size)], axis=-1)
 
 
-def _depth(size: tuple[int, int], focal: float, pose: np.ndarray) -> np.ndarray:
+def _depth(
+    size: tuple[int, int],
+    focal: float,
+    pose: np.ndarray,
+    box: tuple[tuple[float, ...], tuple[float, ...]],
+    balls: tuple[tuple[float, ...], ...],
+) -> np.ndarray:
     """(H, W) depth of the first thing each pixel sees."""
     ray = _rays(size, focal) @ pose[:3, :3].T
     origin = pose[:3, 3]
     with np.errstate(divide="ignore"):
-        walls = (np.where(ray > 0, ROOM[1], ROOM[0]) - origin) / ray
+        walls = (np.where(ray > 0, box[1], box[0]) - origin) / ray
     depth = np.where(ray == 0, np.inf, walls).min(axis=-1)
-    for *center, radius in BALLS:
+    for *center, radius in balls:
         offset = origin - np.array(center)
         a, b = np.sum(ray * ray, axis=-1), ray @ offset
         inside = b * b - a * (offset @ offset - radius**2)
@@ -181,4 +204,4 @@ def _disturbed(
         where = cells[..., 0] < disturbance.wrong
         found = np.where(where, found * (0.5 + 1.2 * cells[..., 1]), found)
         certain = np.where(where & (cells[..., 1] < 0.8), 1.0 + 0.3 * cells[..., 1], certain)
-    return found, certain
+    return found, np.where(depth > 0, certain, 1.0)

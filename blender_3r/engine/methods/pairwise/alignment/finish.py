@@ -26,7 +26,8 @@ STAGE = "Finishing the alignment"
 HELD_PATH, HELD_DEGREES = 0.01, 0.5
 # Published steps that ended this share of that from the minimum stand, whatever the minimum is worth.
 NEAR = 0.2
-DRAWS = 6
+# Sets of weights drawn, and how far they spread about 1: little, for what is moved is to answer in proportion.
+DRAWS, SPREAD = 6, 0.25
 
 
 def finished(
@@ -96,11 +97,11 @@ def doubt(
     total = np.zeros((2, predictions.count))
     for draw in range(DRAWS):
         report(STAGE, 1 + draw, DRAWS + 1)
-        weights = random.exponential(size=both.max() + 1)[both]
+        weights = random.gamma(SPREAD**-2, SPREAD**2, both.max() + 1)[both]
         drawn = [_weighted(sample, weights) for sample in samples]
         state = lowest(drawn, unknowns, best, most, check_cancelled, lambda: None)
         total += shares_of_held(state.variables, best) ** 2
-    return np.sqrt(total / DRAWS)
+    return np.sqrt(total / DRAWS) / SPREAD
 
 
 def _weighted(sample: ImageSample, weights: np.ndarray) -> ImageSample:

@@ -3,8 +3,9 @@
 Cameras and pairs are a few hundred numbers on which millions of pixels agree, so every fourth pixel of every fourth
 row leads them the same way: same start, same steps, hence the same result even where the published number of steps
 ends a little before its minimum. Over shallow scenes it can end far before, at places that depend on which pixels take
-part; then second-order steps go the rest of the way. Depths of all pixels follow in closed rounds. Source of the
-optimisation: DUSt3R (arXiv 2312.14132) section 3.3; specs/dust3r.md section 5.5.
+part; where that is more than a result may be off, second-order steps go the rest of the way (finish.py). Depths of all
+pixels follow in closed rounds. Source of the optimisation: DUSt3R (arXiv 2312.14132) section 3.3; specs/dust3r.md
+section 5.5.
 """
 
 from __future__ import annotations
@@ -15,25 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....geometry.similarity import fit_cameras
 from ..predictions import PairPredictions
 from .connections import edge_scores
-from .fast import minimise
 from .fast_full import AllPixels
 from .fast_sample import principal_points, roles_of_images
 from .fast_variables import Unknowns, Variables
+from .finish import finished
 from .problem import Parameters, Problem, build_problem, camera_poses, focal_lengths, pair_transforms
 from .reference import optimize
 from .scene import AlignSettings, Check, Report, Scene, no_check, no_report
 from .start import make_start
 
-FINISHING, STAGE = "Finishing the alignment", "Computing depth of all pixels"
+STAGE = "Computing depth of all pixels"
 PIXELS = 12_000  # of an image that take part in the steps, about
 MOST_OBSERVATIONS = 4_000_000  # of all pairs; larger graphs take fewer pixels of each image
 DEPTH_ROUNDS = 12
-# Largest distance of a camera from the minimum, over the path through all cameras, at which the published steps count
-# as finished. Where they do elsewhere than over shallow scenes they end 0.1 to 0.5 % away.
-UNFINISHED = 0.006
 SOFT_SHARE = 1e-4  # of the scene's size: residuals below it count as 0 while depths are solved for
 
 
@@ -54,9 +51,8 @@ def align_sampled(
     centers = principal_points(predictions, settings)
     variables = _variables(problem, parameters, start.normalized, step)
     del problem, parameters
-    report(FINISHING, 0, 1)
     if start.normalized:  # with known poses the minimum is that of another loss
-        variables = _finished(predictions, settings, variables, check_cancelled)
+        variables = finished(predictions, settings, variables, report, check_cancelled)
     pixels = AllPixels(predictions, roles_of_images(predictions, settings.equal_pairs), centers, check_cancelled)
     report(STAGE, 0, 1)
     unknowns = Unknowns.of(len(predictions.edges), predictions.count, settings)
@@ -70,27 +66,6 @@ def align_sampled(
         [pixels.confidence(image) for image in range(predictions.count)],
         survey.plain_loss,
     )
-
-
-def _finished(
-    predictions: PairPredictions, settings: AlignSettings, found: Variables, check_cancelled: Check
-) -> Variables:
-    """What was found, or the minimum of the loss where that is too far away. Contradicting pairs may have none."""
-    try:
-        state, _ = minimise(predictions, settings, found, check_cancelled)
-    except (np.linalg.LinAlgError, torch.linalg.LinAlgError):
-        return found
-    except (RuntimeError, ValueError) as error:  # of torch, of SciPy
-        if "overflow" not in str(error) and "infs or NaNs" not in str(error):
-            raise
-        return found
-    poses, lowest = found.world_from_camera, state.variables.world_from_camera
-    if not (np.isfinite(lowest).all() and np.isfinite(poses).all()):
-        return found
-    moved = fit_cameras(lowest, poses).apply(lowest[:, :3, 3])
-    path = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).sum()
-    is_near = np.linalg.norm(moved - poses[:, :3, 3], axis=1).max() <= UNFINISHED * path
-    return found if is_near else state.variables
 
 
 def grid_step(predictions: PairPredictions) -> int:
