@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import __version__, protocol
+from ..engine.diskfiles import open_to_append
 from ..engine.errors import EngineError
-from ..engine.jobfolder import open_to_append
 from .job_state import Failure, JobState
 from .keeper import LEAVE_GRACE_S, Keeper, start_engine
 from .pick import Pick

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..engine import protocol
-from ..engine.jobfolder import open_to_append
+from ..engine.diskfiles import open_to_append
 
 LOG_TAIL_BYTES = 16384
 BACKLOG = 10_000  # messages kept for a UI that is busy; beyond that the engine has to wait

@@ -26,7 +26,6 @@ in one is executed, and a link in one that leads out of it is not followed.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -34,12 +33,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, BinaryIO
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
+from .diskfiles import disk_errors, open_to_append, replacing, write_array, write_atomic
 from .errors import EngineError
 from .filelock import try_lock
 from .reconstruction import Reconstruction
@@ -73,7 +72,7 @@ class JobFolder:
     def create(cls, path: str | os.PathLike[str]) -> JobFolder:
         """Make the folder (and its parents) if it is not there; sweep what a killed engine left half written."""
         folder = cls(path)
-        with _disk_errors(folder.path):
+        with disk_errors(folder.path):
             (folder.path / "views").mkdir(parents=True, exist_ok=True)
         folder._inside(folder.path / "views")
         with suppress(FolderInUse), folder.claimed():
@@ -98,7 +97,7 @@ class JobFolder:
 
         Raises FolderInUse when another engine holds it, EngineError("machine") when the folder cannot be written.
         """
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             file = open_to_append(self.path / ".lock")
         with file:  # closing it unlocks
             if not try_lock(file):
@@ -110,8 +109,8 @@ class JobFolder:
     def write_json(self, name: str, data: dict[str, Any]) -> None:
         """Replace NAME.json."""
         text = json.dumps(data, ensure_ascii=False, indent=1, allow_nan=False)
-        with _disk_errors(self.path):
-            _write_atomic(self.path / f"{name}.json", text.encode())
+        with disk_errors(self.path):
+            write_atomic(self.path / f"{name}.json", text.encode())
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """NAME.json, or None if it is not there. Raises EngineError("input") when it is damaged."""
@@ -155,7 +154,7 @@ class JobFolder:
 
     def add_to_view(self, index: int, arrays: dict[str, np.ndarray]) -> None:
         """Put further arrays (VIEW_EXTRAS) to those of a view, one by one; write_view takes them away again."""
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             for name, array in arrays.items():
                 if name not in VIEW_EXTRAS:
                     raise ValueError(f"no array of a view: {name}")
@@ -203,10 +202,10 @@ class JobFolder:
 
     def write_texture(self, uv: np.ndarray, png: bytes) -> None:
         """Put a texture to the fused surface: uv (m, 3, 2) per corner, and the picture. write_surface removes it."""
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             folder = self._inside(self.path / "surface")
             write_array(self._inside(folder / "uv.npy"), uv)
-            _write_atomic(self._inside(folder / TEXTURE), png)  # the last one: it says that both are there
+            write_atomic(self._inside(folder / TEXTURE), png)  # the last one: it says that both are there
 
     def read_texture(self) -> tuple[np.ndarray, Path] | None:
         """(uv of the fused surface's corners, memory-mapped; the picture), or None when it has no texture."""
@@ -225,7 +224,7 @@ class JobFolder:
 
     def write_npz(self, name: str, **arrays: np.ndarray) -> None:
         """Replace NAME.npz."""
-        with _disk_errors(self.path), _replacing(self.path / f"{name}.npz") as file:
+        with disk_errors(self.path), replacing(self.path / f"{name}.npz") as file:
             np.savez(file, **arrays)
 
     def read_npz(self, name: str) -> dict[str, np.ndarray] | None:
@@ -238,7 +237,7 @@ class JobFolder:
 
     def clear_results(self) -> None:
         """Remove what an earlier, different request left."""
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             for name in ("views", "sparse", "surface", "gaussians"):
                 if self._inside(self.path / name).is_dir():
                     shutil.rmtree(self.path / name)
@@ -267,7 +266,7 @@ class JobFolder:
         missing = set(names) - set(arrays)
         if missing:
             raise ValueError(f"arrays missing: {sorted(missing)}")
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             self._inside(target).parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target.parent))
             try:
@@ -302,52 +301,3 @@ class JobFolder:
                     shutil.rmtree(leftover, ignore_errors=True)
                 else:
                     leftover.unlink(missing_ok=True)
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise EngineError(
-            "machine",
-            f"Cannot write to {path} ({error.strerror or error}).",
-            "Free disk space or choose another job folder; what is already there stays importable.",
-        ) from error
-
-
-def open_to_append(path: Path) -> BinaryIO:
-    """A file of a job folder for appending, unbuffered; never through a link, which could lead anywhere.
-
-    Raises OSError.
-    """
-    if path.is_symlink():  # where O_NOFOLLOW is unknown
-        raise OSError(errno.ELOOP, "it is a link", str(path))
-    no_links = getattr(os, "O_NOFOLLOW", 0)
-    return open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags | no_links, 0o644))
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """A .npy file. Raises OSError when the disk is full, which np.save overlooks for the last few kilobytes."""
-    with open(path, "wb") as file:
-        sink = SimpleNamespace(write=file.write)  # given a real file, numpy writes past Python and its checks
-        np.lib.format.write_array(sink, np.ascontiguousarray(array), allow_pickle=False)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file that takes the place of path once it is written; gone when writing fails."""
-    handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _write_atomic(path: Path, data: bytes) -> None:
-    with _replacing(path) as file:
-        file.write(data)

@@ -13,9 +13,9 @@ import pycolmap
 import pytest
 from export_jobs import FAR, NEAR, files_in, make_job
 
+from blender_3r.engine.diskfiles import write_array
 from blender_3r.engine.errors import EngineError
 from blender_3r.engine.export import FORMATS, export_job
-from blender_3r.engine.jobfolder import write_array
 from blender_3r.engine.reconstruction import Intrinsics, Reconstruction, View
 
 ROOT = Path(__file__).resolve().parents[2]

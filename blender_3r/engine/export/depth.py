@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from .. import media  # noqa: F401 (switches OpenCV's EXR on)
+from ..diskfiles import write_array
 from ..errors import EngineError
-from ..jobfolder import JobFolder, write_array
+from ..jobfolder import JobFolder
 from ..reconstruction import Reconstruction
 from . import ExportOptions
 from .names import map_names

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import __version__, errors
 from ..errors import EngineError
-from ..source import KINDS, source_from_path
+from ..source import source_from_path
 
 EXIT_HELP = f"""exit status:
   {errors.EXIT_OK}    done
@@ -63,9 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _reconstruct(options: argparse.Namespace) -> int:
     from .console import run_on_console
-    from .moving import AUTO, OFF
-    from .network_options import chosen_settings
-    from .settings import absolute_path, make_request
+    from .reconstruct_options import chosen_settings
+    from .settings import make_request
 
     source = source_from_path(
         options.source,
@@ -75,23 +74,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
         step=options.step,
         rig_frame=options.rig_frame,
     )
-    settings = {
-        "quality": options.quality,
-        "lens": options.lens,
-        "focal_px": options.focal,
-        "dense": False if options.no_dense else None,
-        "points": options.points,
-        "intrinsics": absolute_path(options.intrinsics),
-        "threads": options.threads,
-        "mask": options.mask if options.mask == "alpha" else absolute_path(options.mask),
-        "mask_invert": True if options.mask_invert else None,
-        "moving": options.moving if options.moving in (None, AUTO, OFF) else absolute_path(options.moving),
-        "tracks": absolute_path(options.tracks),
-        "distortion": options.distortion,
-        "center": options.center,
-        **chosen_settings(options),
-    }
-    request = make_request(options.method, source, settings)
+    request = make_request(options.method, source, chosen_settings(options))
     summary = run_on_console(request, Path(options.out), restart=options.restart, debug=options.debug)
     if options.json:
         print(json.dumps({"status": "done", "job": str(Path(options.out).absolute()), **summary}))
@@ -122,29 +105,6 @@ def _info(options: argparse.Namespace) -> int:
 
     facts, lines = job_info(options.job)
     print(json.dumps(facts) if options.json else "\n".join(lines))
-    return errors.EXIT_OK
-
-
-def _export(options: argparse.Namespace) -> int:
-    from ..export import export_job
-
-    written = export_job(
-        options.job,
-        options.format,
-        options.out,
-        images=options.images,
-        undistorted=options.undistorted,
-        min_confidence=options.min_confidence,
-        points=options.points,
-        voxel=options.voxel,
-        mesh=options.mesh,
-        edge_angle=options.edge_angle,
-        frusta=options.frusta,
-        confidence_bits=options.confidence_bits,
-        depth_scale=options.depth_scale,
-        moving=int(options.moving) if options.moving.lstrip("-").isdigit() else options.moving,
-    )
-    print(f"Wrote {written}")
     return errors.EXIT_OK
 
 
@@ -210,6 +170,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from . import export_options, reconstruct_options, surface_options
+
     parser = argparse.ArgumentParser(
         prog="python blender_3r/engine",
         description="Footage in, tracked camera and points out.",
@@ -218,14 +180,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"blender_3r engine {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_reconstruct(commands)
+    reconstruct_options.add_options(
+        _add(commands, "reconstruct", _reconstruct, "solve cameras and points from footage")
+    )
     methods = _add(commands, "methods", _methods, "list the methods")
     methods.add_argument("--json", action="store_true", help="as JSON")
     info = _add(commands, "info", _info, "tell what a job folder holds")
     info.add_argument("job", metavar="JOB", help="the job folder")
     info.add_argument("--json", action="store_true", help="as JSON")
-    _add_export(commands)
-    _add_surface(commands)
+    export = _add(commands, "export", export_options.run_command, "write a job's result in another form")
+    export_options.add_options(export)
+    surface = _add(commands, "surface", surface_options.run_command, "fuse a job's depth maps into one surface")
+    surface_options.add_options(surface)
     _add_models(commands)
     check = _add(commands, "check", _check, "test the engine's installation")
     check.add_argument("folder", nargs="?", help="where jobs are to be written (default: the temporary folder)")
@@ -249,145 +215,6 @@ def _add(commands: Any, name: str, action: Any, summary: str) -> argparse.Argume
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
     parser.set_defaults(action=action)
     return parser
-
-
-def _add_reconstruct(commands: Any) -> None:
-    from .network_options import add_options
-
-    parser = _add(commands, "reconstruct", _reconstruct, "solve cameras and points from footage")
-    parser.add_argument(
-        "source",
-        nargs="+",
-        metavar="SOURCE",
-        help="a movie, a folder of images, one image of a numbered sequence, or several files",
-    )
-    parser.add_argument("--out", required=True, metavar="JOB", help="the job folder; an interrupted job there goes on")
-    parser.add_argument(
-        "--method",
-        default="auto",
-        metavar="NAME",
-        help="one of the command methods, or auto (the default): by the source, the weights that are here, their "
-        "licences and the memory",
-    )
-    parser.add_argument("--kind", choices=KINDS, help="what the source is, where the names mislead")
-    parser.add_argument("--first", type=int, metavar="N", help="first frame (a movie counts from 0)")
-    parser.add_argument("--last", type=int, metavar="N", help="last frame, included")
-    parser.add_argument("--step", type=int, default=1, metavar="N", help="take every N-th frame")
-    parser.add_argument("--rig-frame", type=int, metavar="N", help="the frame taken from every movie of a rig")
-    parser.add_argument("--focal", type=float, metavar="PX", help="known focal length in pixels of the image width")
-    parser.add_argument("--intrinsics", metavar="FILE", help="known cameras, in the form of cameras.json")
-    parser.add_argument(
-        "--lens", choices=("auto", "shared", "zoom"), help="one focal, or one per frame (default: auto)"
-    )
-    parser.add_argument(
-        "--mask",
-        metavar="PATH",
-        help="what is to be left alone, white: a folder of images or one image of a sequence, numbered or named as the "
-        "frames are, a movie, or one image for all frames; or the word alpha: what is transparent in the footage "
-        "(classic)",
-    )
-    parser.add_argument(
-        "--tracks", metavar="JOB", help="take the tracks of another job of this footage, a network's too (classic)"
-    )
-    parser.add_argument(
-        "--distortion",
-        choices=("auto", "none", "k1", "k1k2", "full"),
-        help="what is found of it in footage; full: k1 k2 p1 p2 (classic; default: auto, k1 and k2 where the footage "
-        "calls for them)",
-    )
-    parser.add_argument(
-        "--center",
-        choices=("auto", "fixed", "free"),
-        help="the lens's principal point in footage: found where there is no doubt that it is not in the middle "
-        "(auto, the default), held in the middle, or always found (classic)",
-    )
-    parser.add_argument("--mask-invert", action="store_true", help="black is left alone, white is used")
-    parser.add_argument(
-        "--moving",
-        metavar="auto|off|PATH",
-        help="footage: what moves by itself, and is there at its own frame only: found in depth and tracks (auto, the "
-        "default), not asked about (off), or white in masks as of --mask",
-    )
-    parser.add_argument("--quality", choices=("draft", "normal", "fine"), help="default: normal")
-    parser.add_argument("--no-dense", action="store_true", help="cameras and sparse points only")
-    parser.add_argument("--points", type=int, metavar="N", help="how many dense points to aim for")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
-    parser.add_argument("--restart", action="store_true", help="forget what the job folder holds")
-    parser.add_argument("--json", action="store_true", help="the result as one line of JSON")
-    add_options(parser)
-
-
-def _add_export(commands: Any) -> None:
-    from ..export import FORMATS, ExportOptions
-
-    default = ExportOptions()
-    parser = _add(commands, "export", _export, "write a job's result in another form")
-    parser.add_argument("job", metavar="JOB", help="the job folder")
-    parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="see below")
-    parser.add_argument("--out", required=True, metavar="PATH", help="file (ply, glb, chan, jsx) or folder (others)")
-    parser.add_argument("--images", action="store_true", help="write the frames too (colmap, transforms)")
-    parser.add_argument(
-        "--undistorted",
-        action="store_true",
-        help="write the frames without lens distortion, and cameras that have none (colmap, transforms)",
-    )
-    parser.add_argument(
-        "--min-confidence",
-        type=float,
-        default=default.min_confidence,
-        metavar="C",
-        help="drop dense points whose confidence is below C, 0..1 (ply, glb, depth...; default: keep all)",
-    )
-    parser.add_argument("--points", type=int, metavar="N", help="at most so many points or vertices of a surface")
-    parser.add_argument(
-        "--voxel", type=float, metavar="SIZE", help="one point per cube of that edge, in scene units (ply, glb)"
-    )
-    parser.add_argument(
-        "--moving",
-        default=default.moving,
-        metavar="static|all|only|N",
-        help="what of footage that moves by itself is there: nothing (static), everything of all frames (all) and "
-        "nothing else (only), or that of frame N (ply, ply-frames, glb; default: static)",
-    )
-    parser.add_argument("--mesh", action="store_true", help="a surface per dense view instead of points (glb)")
-    parser.add_argument(
-        "--edge-angle",
-        type=float,
-        default=default.edge_angle,
-        metavar="DEG",
-        help="cut the surface where its camera would see it at a flatter angle: at depth edges "
-        f"(default: {default.edge_angle:g})",
-    )
-    parser.add_argument(
-        "--frusta",
-        type=float,
-        default=default.frusta,
-        metavar="SHARE",
-        help="length of the drawn cameras, as a share of the typical depth; 0: none "
-        f"(glb; default: {default.frusta:g})",
-    )
-    parser.add_argument(
-        "--confidence-bits",
-        type=int,
-        choices=(8, 16, 32),
-        default=default.confidence_bits,
-        help=f"of confidence images; 32: EXR (depth, depth-png; default: {default.confidence_bits})",
-    )
-    parser.add_argument(
-        "--depth-scale",
-        type=float,
-        metavar="K",
-        help="steps of a 16-bit image per scene unit (depth-png; default: 1000 where the scene is in metres and they "
-        "reach, else what makes the best of 16 bits)",
-    )
-    listed = "\n".join(f"  {name:11} {format_.text}" for name, format_ in sorted(FORMATS.items()))
-    parser.epilog = f"formats:\n{listed}\n\n{EXIT_HELP}"
-
-
-def _add_surface(commands: Any) -> None:
-    from .surface_options import add_options, run_command
-
-    add_options(_add(commands, "surface", run_command, "fuse a job's depth maps into one surface"))
 
 
 def _add_models(commands: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import cv2
 
 from ..errors import Cancelled, EngineError
-from ..jobfolder import JobFolder, open_to_append
+from ..jobfolder import JobFolder
 from ..media.checks import require_visible
 from ..media.frames import FrameSource, open_source
 from ..methods import load_method
@@ -22,6 +22,7 @@ from ..source import Source
 from .auto import AUTO
 from .choosing import Choosing
 from .failures import as_engine_error
+from .job_log import JobLog, refuse_foreign_folder
 from .judging import judge_views
 from .moving import AUTO as AUTO_MOVING
 from .settings import check_request, fingerprint
@@ -29,7 +30,6 @@ from .summary import make_summary
 
 REPORT_EVERY_S = 0.1
 STATE_EVERY_S = 1.0
-_RESULTS = ("cameras.json", "state.json", "tracks.npz", "views", "sparse", "surface", "gaussians")
 
 
 class Report(Protocol):
@@ -54,7 +54,7 @@ def run_job(
     another engine works there, whose job goes on untouched.
     """
     method, source, settings = check_request(request)  # before the folder is touched
-    _refuse_foreign_folder(Path(folder))
+    refuse_foreign_folder(Path(folder))
     job = JobFolder.create(folder)
     log = JobLog(job.path / "log.txt")
     run = _Run(job, request, report, is_cancelled, log)
@@ -80,21 +80,6 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-class JobLog:
-    """log.txt of a job: one line a call, with the time."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def write(self, text: str) -> None:
-        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text.rstrip()}\n"
-        try:
-            with open_to_append(self._path) as file:
-                file.write(line.encode(errors="replace"))
-        except OSError:
-            return  # a disk too full for the log is reported by whatever the job itself writes next
 
 
 class _Run:
@@ -348,19 +333,3 @@ def _events(method: Method, frames: FrameSource, settings: dict[str, Any], conte
     from ..methods.refine import run_refined  # which imports much
 
     return run_refined(method, frames, settings, context)
-
-
-def _refuse_foreign_folder(folder: Path) -> None:
-    """Results of an earlier job are removed, so the folder must not hold anything else under the same names."""
-    if folder.exists() and not folder.is_dir():
-        raise EngineError("usage", f"The job folder {folder} is a file, not a folder.", "Choose a folder for the job.")
-    if (folder / "request.json").exists():
-        return
-    for name in _RESULTS:
-        path = folder / name
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
-            raise EngineError(
-                "usage",
-                f"The folder {folder} holds other files ({name}) and no job.",
-                "Choose an empty or a new folder for the job.",
-            )
