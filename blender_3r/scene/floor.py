@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine.reconstruction import View
 from .jobdata import JobData
-from .placement import find_floor
+from .upright import find_floor, near
 
 _VIEWS = 9  # that a place should be seen in
 _ACROSS, _DOWN = np.linspace(0.25, 0.75, 11), np.linspace(0.45, 0.88, 10)  # of the picture: where a place is sought
@@ -55,7 +55,7 @@ def find_shot_floor(
     is_fitted = False
     if points is not None and len(points) >= 30 and not has_floor:
         centres = np.array([item.world_from_camera[:3, 3] for item in data.solved_views])
-        found = find_floor(points.astype(np.float64), centres, up, 0.01 * depth)
+        found = find_floor(points.astype(np.float64), centres, near(up), 0.01 * depth)
         if found is not None:
             (up, height), is_fitted = found, True
     views = data.solved_views

@@ -14,8 +14,8 @@ from blender_3r.scene import compat
 from blender_3r.scene.mask_images import write_mask
 
 MOVIE = extension.ROOT / "demo" / "courtyard.mp4"
-SIZE = (640, 360)
-FRAMES = {2: 3, 7: 8, 130: 131}  # beyond frame 100, too, where a new mask ends
+SIZE = (320, 180)
+FRAMES = {2: 3, 130: 131}  # beyond frame 100, too, where a new mask ends
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_masks_are_drawn_as_blender_draws_them(make, tmp_path):
     mask = make()
     before = {scene.name for scene in bpy.data.scenes}, {block.name for block in bpy.data.masks}
     folder = write_mask(mask, SIZE, FRAMES, tmp_path / "mask")
-    assert sorted(path.name for path in folder.iterdir()) == ["mask_0002.png", "mask_0007.png", "mask_0130.png"]
+    assert sorted(path.name for path in folder.iterdir()) == ["mask_0002.png", "mask_0130.png"]
     shares = []
     for number, frame in FRAMES.items():
         drawn = read(str(folder / f"mask_{number:04d}.png"))
@@ -116,7 +116,7 @@ def test_masks_are_drawn_as_blender_draws_them(make, tmp_path):
         assert not theirs.all()
         assert np.count_nonzero(ours & theirs) > 0.99 * np.count_nonzero(ours | theirs)
         assert np.abs(drawn - wanted).mean() < 0.005  # feathers and half transparent layers, too
-    assert abs(shares[0] - shares[2]) > 0.01 or make is tracked_mask
+    assert abs(shares[0] - shares[1]) > 0.01 or make is tracked_mask
     assert (mask.frame_start, mask.frame_end) == (1, 100)
     assert before == ({scene.name for scene in bpy.data.scenes}, {block.name for block in bpy.data.masks})
 

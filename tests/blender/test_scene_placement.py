@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from blender_3r.engine.reconstruction import Reconstruction, View
-from blender_3r.scene.placement import TYPICAL_DEPTH, find_floor, guess_placement, up_of_cameras
+from blender_3r.scene.placement import TYPICAL_DEPTH, guess_placement
 
 
 def room(tilt_deg: float, pitch_deg: float, count: int = 12) -> tuple[Reconstruction, np.ndarray]:
@@ -64,18 +64,8 @@ def test_rotation_is_proper_and_scale_uniform():
     assert part @ part.T / scale**2 == pytest.approx(np.eye(3), abs=1e-9)
 
 
-def test_up_comes_from_level_cameras_whatever_their_pitch():
-    poses = np.array([jobs.pose(0, 0, 0, yaw_deg=yaw, pitch_deg=-30) for yaw in range(-60, 61, 20)])
-    assert up_of_cameras(poses) == pytest.approx([0, -1, 0], abs=0.02)
-
-
 def test_a_camera_looking_straight_down_still_stands():
     views = [View("frame_0000", 0, jobs.lens(), jobs.pose(0, 0, 0, pitch_deg=-90))]
     placement = guess_placement(Reconstruction(views), None)
     assert np.isfinite(placement).all()
     assert np.linalg.det(placement[:3, :3]) == pytest.approx(1.0)
-
-
-def test_no_floor_is_found_in_a_ball_of_points():
-    ball = np.random.default_rng(0).normal(size=(500, 3))
-    assert find_floor(ball, np.zeros((1, 3)), np.array([0, 0, 1.0]), 0.01) is None
