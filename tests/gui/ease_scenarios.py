@@ -1,48 +1,12 @@
-"""Ways to footage and between photos, in a real window: the zip from disk, a drop, the Movie Clip Editor, Page Down."""
+"""Ways to footage and between photos, in a real window: a drop, the Movie Clip Editor, Page Down."""
 
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
 import bpy
 from method_scenarios import key
-from scenarios import MOVIE, PYTHON, ROOT, STALL_S, arrive, browser, fake_engine, over, prepare
-
-
-def install_zip(gui):
-    """Preferences, Install from Disk, the zip in Blender's file browser; then the tab is there."""
-    bpy.context.preferences.view.filebrowser_display_type = "SCREEN"
-    area = gui.area
-    area.type = "PREFERENCES"
-    bpy.context.preferences.active_section = "EXTENSIONS"
-    yield from gui.pause(1.0)
-    region = next(region for region in area.regions if region.type == "WINDOW")
-    with bpy.context.temp_override(window=gui.window, area=area, region=region):
-        bpy.ops.extensions.package_install_files("INVOKE_DEFAULT")
-    yield from gui.wait(lambda: browser(gui) is not None, "the file browser")
-    files = browser(gui)
-    yield from gui.wait(lambda: files.spaces.active.params is not None, "the browser's folder")
-    archive = Path(gui.archive)
-    files.spaces.active.params.directory = str(archive.parent).encode()
-    files.spaces.active.params.filename = archive.name
-    yield from gui.pause(0.5)
-    subprocess.run(["import", "-window", "root", str(gui.out / "install-from-disk.png")], check=True)
-    region = next(region for region in files.regions if region.type == "WINDOW")
-    with bpy.context.temp_override(window=gui.window, area=files, region=region):
-        bpy.ops.file.execute()
-    yield from gui.wait(lambda: gui.module in bpy.context.preferences.addons, "the extension")
-    yield from gui.pause(1.0)
-    subprocess.run(["import", "-window", "root", str(gui.out / "installed-from-disk.png")], check=True)
-    largest(gui).type = "VIEW_3D"
-    yield from gui.pause(0.5)
-    yield from gui.open_tab()
-    yield from gui.shot("first-sight")
-    assert gui.sidebar.active_panel_category == "3R"
-
-
-def largest(gui):
-    return max(gui.window.screen.areas, key=lambda area: area.width * area.height)
+from scenarios import MOVIE, PYTHON, ROOT, STALL_S, arrive, fake_engine, over, prepare
 
 
 def drop(gui, *files):

@@ -255,9 +255,11 @@ def main() -> None:
     here = Path(__file__).resolve().parent
     sys.path[:0] = [str(here), str(here.parent)]
     import ease_scenarios
+    import install_scenarios
     import method_scenarios
     import moving_scenarios
     import point_scenarios
+    import render_scenarios
     import report_scenarios
     import scenarios
     import shot_scenarios
@@ -268,11 +270,13 @@ def main() -> None:
     places = (
         scenarios,
         ease_scenarios,
+        install_scenarios,
         method_scenarios,
         moving_scenarios,
         point_scenarios,
         surface_scenarios,
         report_scenarios,
+        render_scenarios,
         shot_scenarios,
     )
     played = (getattr(module, name, None) for module in places)
