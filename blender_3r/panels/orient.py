@@ -5,12 +5,12 @@ from __future__ import annotations
 import bpy
 
 from ..scene.orient_picks import find_root
+from ..scene.shown import edited_clip
 from . import text
 
 
-class THREER_PT_orient(bpy.types.Panel):
+class _Orient:
     bl_label = "Orient and Scale"
-    bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "3R"
     bl_order = 3
@@ -22,7 +22,9 @@ class THREER_PT_orient(bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        if context.mode == "OBJECT":
+        if edited_clip(context) is not None:
+            text.draw_wrapped(layout, "Select tracks. The solved camera places them.", icon="INFO")
+        elif context.mode == "OBJECT":
             text.draw_wrapped(layout, "Select points in Edit Mode, or empties put on points.", icon="INFO")
         column = layout.column(align=True)
         column.operator("threer.set_floor", icon="MESH_GRID")
@@ -37,4 +39,12 @@ class THREER_PT_orient(bpy.types.Panel):
         layout.operator("threer.reset_orientation", icon="LOOP_BACK")
 
 
-classes = (THREER_PT_orient,)
+class THREER_PT_orient(_Orient, bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+
+
+class THREER_PT_orient_clip(_Orient, bpy.types.Panel):
+    bl_space_type = "CLIP_EDITOR"
+
+
+classes = (THREER_PT_orient, THREER_PT_orient_clip)

@@ -1,4 +1,4 @@
-"""The points an artist has picked: vertices or points in Edit Mode, objects in Object Mode."""
+"""The points an artist has picked: vertices or points in Edit Mode, objects in Object Mode, tracks of a clip."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 
 from ..engine.errors import EngineError
 from . import tags
+from .jobdata import read_job
+from .shown import edited_clip
+from .track_points import is_of_job, selected_tracks, track_points
 
 MODES = ("OBJECT", "EDIT_MESH", "EDIT_POINTCLOUD")
 _NO_PICKS = ("root", "camera", "slideshow", "points", "surface", "view surface", "floor")  # objects that are no points
@@ -38,7 +41,7 @@ class Picks:
 
 def find_root(context: bpy.types.Context) -> bpy.types.Object | None:
     """The root empty of the reconstruction that the user means: the selected one's, else the only one there is."""
-    chosen = [context.active_object, *context.selected_objects]
+    chosen = [edited_clip(context), context.active_object, *context.selected_objects]
     job = next((item[tags.JOB] for item in chosen if item is not None and item.get(tags.JOB)), None)
     roots = [item for item in context.scene.objects if item.get(tags.ROLE) == "root" and item.library is None]
     if job is None:
@@ -47,7 +50,13 @@ def find_root(context: bpy.types.Context) -> bpy.types.Object | None:
 
 
 def picked_points(context: bpy.types.Context, root: bpy.types.Object) -> Picks:
-    """Selected vertices of meshes or points of point clouds in Edit Mode; in Object Mode places of selected objects."""
+    """Selected vertices of meshes or points of point clouds in Edit Mode; in Object Mode places of selected objects.
+
+    In the Movie Clip Editor selected tracks, which the solved cameras place. Raises EngineError where they cannot.
+    """
+    clip = edited_clip(context)
+    if clip is not None:
+        return Picks(_track_places(clip, root))
     if context.mode == "EDIT_MESH":
         return Picks(_joined([_vertices(item) for item in context.objects_in_mode_unique_data]))
     if context.mode == "EDIT_POINTCLOUD":
@@ -61,7 +70,7 @@ def picked_points(context: bpy.types.Context, root: bpy.types.Object) -> Picks:
 def picked_corners(context: bpy.types.Context, root: bpy.types.Object) -> Picks:
     """As picked_points, but an object counts with the corners of its bounding box, so that it has a height."""
     picks = picked_points(context, root)
-    if context.mode != "OBJECT":
+    if context.mode != "OBJECT" or edited_clip(context) is not None:
         return picks
     corners = []
     for item in context.selected_objects:
@@ -106,6 +115,18 @@ def _cloud_points(item: bpy.types.Object) -> np.ndarray:
     return _to_world(places.reshape(-1, 3)[chosen].astype(np.float64), item)
 
 
+def _track_places(clip: bpy.types.MovieClip, root: bpy.types.Object) -> np.ndarray:
+    tracks = selected_tracks(clip)
+    if not tracks:
+        return np.empty((0, 3))
+    data = read_job(root[tags.JOB], 0)
+    if not is_of_job(clip, data):
+        raise EngineError(
+            "usage", f"{clip.name} is not the footage of {root.name}.", "Open the reconstruction's own clip."
+        )
+    return _to_world(track_points(clip, tracks, data), root)
+
+
 def _to_world(points: np.ndarray, item: bpy.types.Object) -> np.ndarray:
     matrix = np.array(item.matrix_world, dtype=np.float64)
     return points @ matrix[:3, :3].T + matrix[:3, 3]
@@ -130,5 +151,5 @@ def _wrong_count(need: str, found: int) -> EngineError:
     return EngineError(
         "usage",
         f"{need}, but {there} selected.",
-        "Select vertices of the points in Edit Mode, or empties that you have put on points.",
+        "Select vertices of the points in Edit Mode, empties that you have put on points, or tracks in a clip.",
     )
