@@ -134,9 +134,8 @@ def _method_settings(settings: THREER_PG_settings) -> dict[str, Any]:
 
 
 def can_refine(settings: THREER_PG_settings) -> bool:
-    """The chosen network follows points, to which cameras can be adjusted."""
-    model = library.catalogue.models.get(model_id(settings))
-    return settings.method == "multiview" and model is not None and model.architecture == "vggt"
+    """A network's cameras of footage can be adjusted to points that are followed through it."""
+    return settings.info_kind in ("movie", "sequence") and (needs_model(settings) or settings.method == AUTO)
 
 
 def estimate_key(settings: THREER_PG_settings) -> tuple[Any, ...]:

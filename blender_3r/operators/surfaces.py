@@ -33,7 +33,7 @@ from .on_job import has_job
 from .reconstruct import is_headless, launcher, refuse, wait_for_job
 
 if TYPE_CHECKING:
-    from ..properties import THREER_PG_surfaces
+    from ..surface_properties import THREER_PG_surfaces
 
 
 class _SurfaceOperator:

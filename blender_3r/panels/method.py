@@ -112,7 +112,7 @@ def _draw_options(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> N
     method = model_choice.method_in_use(settings)
     if method == "streaming":
         layout.prop(settings, "every")
-    elif model_choice.can_refine(settings):
+    if method in model_choice.DEFAULTS and model_choice.can_refine(settings):
         layout.prop(settings, "refine")
 
 

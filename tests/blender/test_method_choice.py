@@ -166,7 +166,7 @@ def test_the_request_of_auto_leaves_the_choice_to_the_engine(threer):  # noqa: F
     threer.model = MAST3R
     request = reconstruct.request_of(threer)
     assert request["method"] == "auto"
-    assert not {"model", "device", "precision", "every", "chunk_size", "refine"} & set(request["settings"])
+    assert not {"model", "device", "precision", "every", "chunk_size"} & set(request["settings"])
     threer.device, threer.card, threer.precision = "cuda", 1, "float16"
     threer.use_memory_limit, threer.memory_gb = True, 6.0
     settings = reconstruct.request_of(threer)["settings"]
@@ -264,13 +264,12 @@ def test_options_of_the_methods(zoo, threer, monkeypatch):  # noqa: F811
         assert all(everything[name] == value for name, value in sent.items())
         return {name for name in everything if f"<{name}>" in told}, set(sent)
 
-    for method in ("classic", "pairwise"):
-        assert drawn_and_sent(method) == (set(), set())
-    assert drawn_and_sent("streaming") == ({"every"}, {"every"})
+    assert drawn_and_sent("classic") == (set(), set())
+    assert drawn_and_sent("pairwise") == ({"refine"}, {"refine"})
+    assert drawn_and_sent("streaming") == ({"every", "refine"}, {"every", "refine"})
     assert drawn_and_sent("multiview") == ({"chunk_size", "refine"}, {"chunk_size", "refine"})
-    assert drawn_and_sent("multiview", "pi3") == ({"chunk_size"}, {"chunk_size"}), "it follows no points"
-    assert drawn_and_sent("auto") == (set(), {"every", "chunk_size"})
+    assert drawn_and_sent("auto") == (set(), set(everything))
     picked = Pick("streaming", "wint3r-512", "Streaming with WinT3R 512: 2400 frames.")
     monkeypatch.setattr(model_choice, "pick", lambda settings: picked)
-    assert "Streaming with WinT3R 512: 2400 frames. <every>" in drawn()
+    assert "Streaming with WinT3R 512: 2400 frames. <every> <refine>" in drawn()
     assert THREER_PT_machine.poll(bpy.context)

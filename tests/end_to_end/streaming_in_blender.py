@@ -63,6 +63,7 @@ def main() -> None:
     settings = bpy.context.scene.threer
     settings.path = footage
     settings.method, settings.device, settings.every = "streaming", "cpu", 4
+    settings.refine = False  # what the network says is looked at
     bpy.ops.threer.choose_model(model="tiny-wint3r")
     bpy.ops.threer.reconstruct()
     facts["live"] = facts_of(bpy.context.scene.objects)

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import EngineError
 from ..geometry.cameras import Cameras
 from ..media.frames import FrameSource
-from ..reconstruction import Reconstruction
+from ..reconstruction import Check, Reconstruction
 from ..solve.mapping import LensModel
 from ..solve.solution import Solution, take_world
 from . import classic
@@ -33,7 +33,8 @@ PREDICTED = "predicted"  # .json of the job folder: the network's cameras, once 
 SHARE = 0.8  # of the job, that the network takes
 SOLVING = 0.9  # of the rest, that solving takes
 FEWEST = 3  # pictures
-NEEDED = ("pair rotations", "reprojection error", "lens")  # checks without which refined cameras are not believed
+# Checks without which refined cameras are not believed.
+NEEDED = ("adjustment", "pair rotations", "reprojection error", "lens")
 DEGENERATE = (np.linalg.LinAlgError, cv2.error)  # what solvers say of points from which nothing follows
 
 
@@ -48,7 +49,7 @@ def run_refined(method: Method, frames: FrameSource, settings: dict[str, Any], c
 
     A job that was stopped in this step goes on with it: what the network found is in the job folder by then.
     """
-    if not is_refined(method.INFO.id, settings):
+    if not is_refined(method.INFO.id, settings) or len(frames) < FEWEST:
         yield from method.run(frames, settings, context)
         return
     job = context.job
@@ -79,7 +80,7 @@ def _refine(
         has_depth = any(True for _ in context.job.view_indices())
         chosen = replace(chosen, depth_prior=str(context.job.path) if has_depth else None)
 
-    def work(report: Callable[[Event], None]) -> tuple[Solution, LensModel] | str:
+    def work(report: Callable[[Event], None]) -> tuple[Solution, LensModel, list[Check]] | str:
         try:
             return _solve(frames, chosen, predicted, Reporter(context, report, SOLVING))
         except EngineError as error:
@@ -95,8 +96,8 @@ def _refine(
         told = f"The cameras are as the network gave them, not refined: {outcome}"
         yield CamerasSolved(replace(predicted, warnings=[*predicted.warnings, told]))
         return
-    solution, lenses = outcome
-    refined = _merged(frames, predicted, solution, lenses)
+    solution, lenses, won = outcome
+    refined = _merged(frames, predicted, solution, lenses, won)
     sparse = None if solution.motion == "tripod" else sparse_cloud(frames, solution)
     yield CamerasSolved(refined, sparse, track_arrays(solution), tuple(predicted.solved))
     yield from _in_the_rest(rescale_views(context, predicted, refined, solution, SOLVING))
@@ -118,13 +119,11 @@ def _in_the_rest(events: Generator[Event, None, Any]) -> Generator[Event, None, 
 
 def _solve(
     frames: FrameSource, settings: classic.Settings, predicted: Reconstruction, reporter: Reporter
-) -> tuple[Solution, LensModel]:
-    """Cameras of all frames in the network's world, and what was known of the lenses.
+) -> tuple[Solution, LensModel, list[Check]]:
+    """Cameras of all frames in the network's world, what was known of the lenses, and how much is won.
 
     Raises EngineError("unsolved") where the network's are to stay.
     """
-    if len(frames) < FEWEST:
-        raise EngineError("unsolved", f"{FEWEST} pictures at least are needed.")
     masks = settings.masks(frames)
     lenses = classic.start_lenses(frames, settings)
     given = Cameras.from_views(predicted.views)
@@ -133,11 +132,13 @@ def _solve(
         solution = _with_focal_held(frames, settings, solution, lenses, given, reporter)
     if solution.motion == "tripod":
         turned_on_the_spot(solution, given)
+        won = []
     else:
-        _refuse_doubtful(solution)
+        won = [_won(solution, given, frames.kind)]
+        _refuse_doubtful([*won, *solution.checks])
         take_world(solution, given)
     solution.warnings += [] if masks is None else masks.warnings
-    return solution, lenses
+    return solution, lenses, won
 
 
 def _is_loose(solution: Solution) -> bool:
@@ -165,9 +166,17 @@ def _with_focal_held(
     return held
 
 
-def _refuse_doubtful(solution: Solution) -> None:
-    """Raise EngineError("unsolved") for cameras that are not to be believed."""
-    for check in solution.checks:
+def _won(solution: Solution, given: Cameras, kind: str) -> Check:
+    """How much nearer points lie to where they are seen."""
+    seen = solution.observations[solution.kept & given.solved[solution.observations.frame]]
+    before = placed_error(seen, given, len(solution.points))
+    what = "points followed through the footage" if kind == "video" else "points matched in the photos"
+    return adjustment_check(before, solution.mean_error_px, what)
+
+
+def _refuse_doubtful(checks: list[Check]) -> None:
+    """Raise EngineError("unsolved") for cameras that are not to be believed, or no better."""
+    for check in checks:
         if check.name in NEEDED and not check.passed:
             raise EngineError("unsolved", f"What was refined cannot be believed. {check.text}")
 
@@ -175,12 +184,6 @@ def _refuse_doubtful(solution: Solution) -> None:
 def _merged(frames: FrameSource, predicted: Reconstruction, solution: Solution, lenses: LensModel) -> Reconstruction:
     """The refined cameras with what the network knows besides: other frames' cameras, metres, its own checks."""
     refined = make_reconstruction(frames, solution, lenses)
-    checks = list(refined.checks)
-    if solution.motion != "tripod":
-        seen = solution.observations[solution.kept]
-        before = placed_error(seen, Cameras.from_views(predicted.views), len(solution.points))
-        what = "points followed through the footage" if frames.kind == "video" else "points matched in the photos"
-        checks.insert(0, adjustment_check(before, solution.mean_error_px, what))
     told = [warning for warning in refined.warnings if "have no camera; " not in warning]
     views, kept = corrected_views(predicted, refined)
     if kept:
@@ -193,6 +196,6 @@ def _merged(frames: FrameSource, predicted: Reconstruction, solution: Solution, 
         method=predicted.method,
         motion="free",
         metric=predicted.metric,
-        checks=[*predicted.checks, *checks],
+        checks=[*predicted.checks, *won, *refined.checks],
         warnings=[*predicted.warnings, *told],
     )

@@ -41,11 +41,7 @@ def rescale_views(
             job.write_gaussians(index, move_gaussians(gaussians, move))
         if scale != 1.0 and _sign(job.read_view(index)["depth"]) == depth_before:
             arrays = {name: np.array(array) for name, array in job.read_view(index).items()}
-            moving = job.read_extra(index, "moving")
-            moving = None if moving is None else np.array(moving)
             yield ViewReady(index, {**arrays, "depth": arrays["depth"] * np.float32(scale)})
-            if moving is not None:
-                job.add_to_view(index, {"moving": moving})
         yield Progress("Scaling depth", done + 1, len(dense), start + (1 - start) * (done + 1) / len(dense))
 
 

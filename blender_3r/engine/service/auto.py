@@ -181,6 +181,8 @@ def resolved(request: dict[str, Any], choice: Choice) -> dict[str, Any]:
     settings = dict(request.get("settings") or {})
     if choice.model:
         settings["model"] = choice.model
+    else:
+        settings.pop("refine", None)  # of networks: without one it is no reason to compute anything anew
     return {**request, "method": choice.method, "settings": settings, AUTO: choice.to_json()}
 
 
