@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from blender_3r.engine.geometry.similarity import fit_cameras
 from scripts.environments import ROOT
 
 BLENDER = ROOT / ".venv" / "blender" / "bin" / "python"
@@ -145,3 +146,49 @@ def test_a_killed_engine_goes_on_from_the_state_it_left(surroundings):
     assert there <= {path.name for path in (job / "views").glob("0*")}
     assert len(list((job / "views").glob("0*"))) == 40
     assert not (job / "stream.npz").exists()
+
+
+def test_cameras_are_refined_on_the_footage(surroundings):
+    """Two processes, the second goes on with the step that the first was killed in; the truth is the demo's."""
+    known, folder = surroundings
+    job = folder / "refined"
+    line = arguments(SHOT, job, "cut3r", "--every", "4", "--step", "2", "--refine", "--quality", "draft")
+    engine = subprocess.Popen(
+        [ENGINE, ROOT / "blender_3r" / "engine", *line],
+        env=known,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        end = time.monotonic() + PATIENCE_S
+        while not (job / "predicted.json").exists():
+            assert engine.poll() is None, engine.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    finally:
+        engine.kill()
+        engine.wait()
+    done = subprocess.run(
+        [ENGINE, ROOT / "blender_3r" / "engine", *line],
+        env=known,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["solved"], summary["interpolated"]) == (20, 0)
+    assert "what the network found is there from an earlier run" in (job / "log.txt").read_text()
+    images = json.loads((job / "cameras.json").read_text(encoding="utf-8"))["images"]
+    truth = json.loads((ROOT / "demo" / "reference.json").read_text(encoding="utf-8"))["images"]
+    true = {image["frame"]: image for image in truth}
+    found, known_poses = (
+        np.array([one["c2w"] for one in some]) for some in (images, [true[i["frame"]] for i in images])
+    )
+    moved = fit_cameras(found, known_poses).move_cameras(found)
+    path = np.linalg.norm(np.diff(known_poses[:, :3, 3], axis=0), axis=1).sum()
+    assert np.linalg.norm(moved[:, :3, 3] - known_poses[:, :3, 3], axis=1).max() < 0.01 * path
+    assert images[0]["fx"] == pytest.approx(true[0]["fx"], rel=0.02)
+    assert len(list((job / "views").glob("0*"))) == 6

@@ -159,7 +159,7 @@ def _with_focal_held(
     reporter.context.log("the pictures hardly tell the focal length: it is held")
     known = replace(lenses, focal_known=True) if lenses.focal_measured else lenses.with_focal(focal)
     tracks = solution.observations if frames.kind == "video" else None
-    held = classic.solve_cameras(frames, known, settings, None, reporter, given, tracks)
+    held = classic.solve_cameras(frames, known, settings, settings.masks(frames), reporter, given, tracks)
     own = [check for check in solution.checks if check.name == "focal firmness"]
     held.checks = [*(check for check in held.checks if check.name != "focal firmness"), *own]
     held.focal_is_certain = False
@@ -181,7 +181,9 @@ def _refuse_doubtful(checks: list[Check]) -> None:
             raise EngineError("unsolved", f"What was refined cannot be believed. {check.text}")
 
 
-def _merged(frames: FrameSource, predicted: Reconstruction, solution: Solution, lenses: LensModel) -> Reconstruction:
+def _merged(
+    frames: FrameSource, predicted: Reconstruction, solution: Solution, lenses: LensModel, won: list[Check]
+) -> Reconstruction:
     """The refined cameras with what the network knows besides: other frames' cameras, metres, its own checks."""
     refined = make_reconstruction(frames, solution, lenses)
     told = [warning for warning in refined.warnings if "have no camera; " not in warning]
