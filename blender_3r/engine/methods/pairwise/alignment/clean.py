@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from .scene import Check, Report, Scene, no_check, no_report
+from .sight import Patches
 
 STAGE = "Comparing views"
 TOLERANCE = 0.001
@@ -63,27 +64,32 @@ def clean_confidences(
     depth: (H, W) and points: (H, W, 3) in the world, per image. intrinsics: (n, 3, 3), the first pixel's centre at 0.
     A point of image i contradicts image j when it lies in front of j's depth at its pixel by more than the share
     tolerance and has less confidence than that pixel. Images are compared one after the other, with what is left of
-    their confidences by then.
+    their confidences by then. Of the points only those are looked at that have confidence to lose and lie in patches
+    that j may see, so views that see little of each other cost little.
     """
-    cleaned = [np.array(values, dtype=np.float32) for values in confidence]
+    cleaned = [np.array(values, dtype=np.float32, order="C") for values in confidence]
     camera_from_world = np.linalg.inv(np.asarray(world_from_camera, dtype=np.float64)).astype(np.float32)
     lenses = np.asarray(intrinsics, dtype=np.float32)
+    nearer = [(1.0 - tolerance) * values for values in depth]
+    # A little more, for rounding.
+    farthest = [1.0001 * float(np.max(values, initial=0.0, where=~np.isnan(values))) for values in nearer]
     for i, mine in enumerate(cleaned):
         report(STAGE, i, len(cleaned))
-        flat = np.asarray(points[i], dtype=np.float32).reshape(-1, 3)
+        own = np.asarray(points[i], dtype=np.float32)
+        patches = Patches.around(own, mine > bad_confidence)
+        flat, certain = own.reshape(-1, 3), mine.reshape(-1)
         for j, theirs in enumerate(cleaned):
             if i == j:
                 continue
             check_cancelled()
             pose = camera_from_world[j]
-            local = flat @ pose[:3, :3].T + pose[:3, 3]
+            seen = patches.seen(pose, lenses[j], theirs.shape, farthest[j])
+            looked_at = np.flatnonzero(seen[patches.of_pixel] & (certain > bad_confidence))
+            local = flat[looked_at] @ pose[:3, :3].T + pose[:3, 3]
             inside, row, column = _pixels(local, lenses[j], theirs.shape)
-            z = local[inside, 2]
-            contradicts = (z < (1.0 - tolerance) * depth[j][row, column]) & (
-                mine.reshape(-1)[inside] < theirs[row, column]
-            )
-            chosen = np.flatnonzero(inside)[contradicts]
-            mine.reshape(-1)[chosen] = np.minimum(mine.reshape(-1)[chosen], np.float32(bad_confidence))
+            chosen = looked_at[inside]
+            contradicts = (local[inside, 2] < nearer[j][row, column]) & (certain[chosen] < theirs[row, column])
+            certain[chosen[contradicts]] = np.float32(bad_confidence)
     return cleaned
 
 

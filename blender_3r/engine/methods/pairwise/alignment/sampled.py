@@ -1,6 +1,6 @@
 """The default alignment: the published optimisation on a grid of the pixels, then the depth of every pixel.
 
-Cameras and pairs are a few hundred numbers on which millions of pixels agree, so every fourth pixel of every fourth
+Cameras and pairs are a few hundred numbers on which millions of pixels agree, so every third pixel of every third
 row leads them the same way: same start, same steps, hence the same result even where the published number of steps
 ends a little before its minimum. Over shallow scenes it can end far before, at places that depend on which pixels take
 part; where that is more than a result may be off, second-order steps go the rest of the way (finish.py). Depths of all
@@ -10,6 +10,7 @@ section 5.5.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,7 @@ from .scene import AlignSettings, Check, Report, Scene, no_check, no_report
 from .start import make_start
 
 STAGE = "Computing depth of all pixels"
-PIXELS = 12_000  # of an image that take part in the steps, about
+PIXELS = 24_000  # of an image that take part in the steps, at most
 MOST_OBSERVATIONS = 4_000_000  # of all pairs; larger graphs take fewer pixels of each image
 DEPTH_ROUNDS = 12
 SOFT_SHARE = 1e-4  # of the scene's size: residuals below it count as 0 while depths are solved for
@@ -72,7 +73,7 @@ def grid_step(predictions: PairPredictions) -> int:
     """Every how many-th pixel and row takes part."""
     most = min(PIXELS, MOST_OBSERVATIONS // max(1, 2 * len(predictions.edges)))
     area = max(height * width for height, width in predictions.sizes)
-    return max(1, round((area / most) ** 0.5))
+    return max(1, math.ceil((area / most) ** 0.5))
 
 
 def take_grid(
