@@ -146,6 +146,23 @@ def test_refine_drops_outliers_and_keeps_the_rest():
     assert result.cameras.focal[0] == pytest.approx(500, rel=0.005)
 
 
+def test_what_is_less_sure_counts_less():
+    truth, points, _ = arc()
+    observations = observe(truth, points, noise=0.2)
+    unsure = np.random.default_rng(5).random(len(observations)) < 0.5
+    observations.xy[unsure] += (1.5, 0.0)
+    observations.weight = np.where(unsure, 1e-3, 1.0)
+    start = triangulate_tracks(observations, truth, len(points))
+    alike = Observations(observations.frame, observations.track, observations.xy)
+    error = [
+        np.median(adjust(seen, truth, start, BundleOptions(lens="fixed", distortion=0)).errors_px[~unsure])
+        for seen in (alike, observations)
+    ]
+    assert error[1] < 0.3
+    assert error[1] < 0.5 * error[0]
+    assert observations[unsure].weight.max() == 1e-3
+
+
 def test_unsolved_cameras_and_unknown_points_are_left_alone():
     truth, points, observations = arc()
     start = disturbed(truth, focal_factor=1.0)

@@ -104,7 +104,8 @@ def write_job(folder, frames, shift=0):
     views[-1].world_from_camera = None
     job.write_cameras(Reconstruction(views))
     xy = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-    job.write_npz("tracks", frame=np.array([1, 0, 0]), track=np.array([7, 7, 3]), xy=xy)
+    weight = np.array([0.5, 1.0, 0.25])
+    job.write_npz("tracks", frame=np.array([1, 0, 0]), track=np.array([7, 7, 3]), xy=xy, weight=weight)
     return job
 
 
@@ -116,6 +117,7 @@ def test_cameras_and_tracks_of_a_job_folder(tmp_path, frames):
     assert tracks.frame.tolist() == [2, 2, 3]
     assert tracks.track.tolist() == [0, 1, 1]
     assert tracks.xy.tolist() == [[5, 6], [3, 4], [1, 2]]
+    assert tracks.weight.tolist() == [0.25, 1.0, 0.5]
 
 
 def write_short(frames, shift):

@@ -65,9 +65,16 @@ def job(tmp_path, monkeypatch):
     return lambda shot, network=None, **more: Job(shot, network or NearlyRight(shot), tmp_path, monkeypatch, **more)
 
 
-def test_cameras_stick_and_depth_fits_them(shot, job):
-    made = job(shot)
-    summary = made.run()
+@pytest.fixture(scope="module")
+def done(shot, tmp_path_factory):
+    """(a job that ran to its end, its summary)."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        made = Job(shot, NearlyRight(shot), tmp_path_factory.mktemp("done"), monkeypatch)
+        yield made, made.run()
+
+
+def test_cameras_stick_and_depth_fits_them(shot, done):
+    made, summary = done
     found, network = made.cameras, made.network.cameras
     assert found.solved.all()
     assert path_error(network, shot.cameras) > 0.01
@@ -90,9 +97,8 @@ def test_cameras_stick_and_depth_fits_them(shot, job):
     assert np.array_equal(before.world_from_camera, network.world_from_camera)
 
 
-def test_progress_and_corrections_are_told(shot, job):
-    made = job(shot)
-    made.run()
+def test_progress_and_corrections_are_told(done):
+    made = done[0]
     fractions = [fields["fraction"] for type_, fields in made.reports if type_ == "progress"]
     assert fractions == sorted(fractions)
     cameras = [fields for type_, fields in made.reports if type_ == "cameras"]

@@ -433,7 +433,7 @@ def test_refined_cameras_come_with_tracks(photos, tmp_path):
     names = [check.name for check in check_views(run.job, 8).checks]
     tracks = run.job.read_npz("tracks")
     if "adjustment" in names:  # tiny weights may follow nothing worth it
-        assert set(tracks) == {"frame", "track", "xy", "error_px", "kept", "points", "moving"}
+        assert set(tracks) == {"frame", "track", "xy", "error_px", "kept", "points", "moving", "weight"}
         assert tracks["frame"].max() <= 7
         assert run.job.read_sparse()["points"].shape[1] == 3
     else:

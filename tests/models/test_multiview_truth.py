@@ -113,7 +113,7 @@ def test_refined_cameras_are_closer_to_the_truth(shot, settings):
     assert check["value"] < 0.5 * check["limit"]
     assert summary["reproj_error_px"] == pytest.approx(check["value"])
     tracks = made.job.read_npz("tracks")
-    assert set(tracks) == {"frame", "track", "xy", "error_px", "kept", "points", "moving"}
+    assert set(tracks) == {"frame", "track", "xy", "error_px", "kept", "points", "moving", "weight"}
     assert np.bincount(tracks["frame"][tracks["kept"]], minlength=10).min() > 20
     error = tracks["error_px"][tracks["kept"]]
     assert np.median(error) < 1.0

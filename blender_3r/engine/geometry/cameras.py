@@ -17,14 +17,16 @@ from .rotations import nearest_rotation
 
 @dataclass
 class Observations:
-    """Where tracks were seen: three parallel arrays.
+    """Where tracks were seen: parallel arrays.
 
     frame: (n,) int, index into the cameras. track: (n,) int, index into the points. xy: (n, 2) float64 pixels.
+    weight: (n,) how much each counts, from 0 to 1; None: all alike.
     """
 
     frame: np.ndarray
     track: np.ndarray
     xy: np.ndarray
+    weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self.frame = np.asarray(self.frame, dtype=np.int64)
@@ -32,13 +34,18 @@ class Observations:
         self.xy = np.asarray(self.xy, dtype=np.float64)
         if not (self.frame.shape == self.track.shape and self.xy.shape == (*self.frame.shape, 2)):
             raise ValueError("frame, track and xy must be parallel arrays (n,), (n,), (n, 2)")
+        if self.weight is not None:
+            self.weight = np.asarray(self.weight, dtype=np.float64)
+            if self.weight.shape != self.frame.shape:
+                raise ValueError("weight must be an array (n,)")
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def __getitem__(self, choice: np.ndarray) -> Observations:
         """A subset, by mask or by indices."""
-        return Observations(self.frame[choice], self.track[choice], self.xy[choice])
+        weight = None if self.weight is None else self.weight[choice]
+        return Observations(self.frame[choice], self.track[choice], self.xy[choice], weight)
 
 
 @dataclass

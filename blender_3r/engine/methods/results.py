@@ -24,7 +24,7 @@ def read_cameras(path: Path, frames: FrameSource) -> Cameras:
 
 
 def read_tracks(path: Path, frames: FrameSource) -> Observations:
-    """The tracks of a job folder of the same frames, sorted by frame, then track.
+    """The tracks of a job folder of the same frames, sorted by frame, then track; a network's with their weights.
 
     Raises EngineError("usage") when there are none, or they do not belong to these frames.
     """
@@ -41,4 +41,5 @@ def read_tracks(path: Path, frames: FrameSource) -> Observations:
         raise EngineError("usage", f"The tracks in {path} are not of this footage.", "Give a job of the same frames.")
     track = np.unique(arrays["track"][keep], return_inverse=True)[1]
     order = np.lexsort((track, frame[keep]))
-    return Observations(frame[keep], track, arrays["xy"][keep])[order]
+    weight = arrays.get("weight")
+    return Observations(frame[keep], track, arrays["xy"][keep], None if weight is None else weight[keep])[order]

@@ -46,7 +46,9 @@ def sparse_cloud(frames: FrameSource, solution: Solution) -> dict[str, np.ndarra
 
 
 def track_arrays(solution: Solution) -> dict[str, np.ndarray]:
-    """The arrays of tracks.npz; moving: whether a track is of something that moves by itself."""
+    """The arrays of tracks.npz; moving: whether a track is of something that moves by itself. weight: only of tracks
+    that count differently.
+    """
     observations = solution.observations
     moving = solution.moving
     return {
@@ -57,4 +59,5 @@ def track_arrays(solution: Solution) -> dict[str, np.ndarray]:
         "kept": solution.kept,
         "points": solution.points.astype(np.float32),
         "moving": np.zeros(len(solution.points), bool) if moving is None else moving,
+        **({} if observations.weight is None else {"weight": observations.weight.astype(np.float32)}),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def same_pictures(frames: FrameSource, copies: Sequence[int]) -> list[int]:
 def only(observations: Observations, piece: tuple[int, int]) -> Observations:
     """The observations of one piece, tracks numbered anew."""
     chosen = observations[(observations.frame >= piece[0]) & (observations.frame <= piece[1])]
-    return Observations(chosen.frame, np.unique(chosen.track, return_inverse=True)[1], chosen.xy)
+    return replace(chosen, track=np.unique(chosen.track, return_inverse=True)[1])
 
 
 def named(numbers: Sequence[int], most: int = 8) -> str:

@@ -43,7 +43,8 @@ def observe(followed: Sequence[Followed], used: Sequence[int]) -> Observations:
     track = [part.track + start for part, start in zip(followed, starts[:-1], strict=True)]
     if not frame:
         return Observations(np.zeros(0), np.zeros(0), np.zeros((0, 2)))
-    found = Observations(np.concatenate(frame), np.concatenate(track), np.concatenate([part.xy for part in followed]))
+    xy, sure = (np.concatenate([getattr(part, name) for part in followed]) for name in ("xy", "sure"))
+    found = Observations(np.concatenate(frame), np.concatenate(track), xy, sure)
     return found[np.lexsort((found.track, found.frame))]
 
 

@@ -9,18 +9,20 @@ import numpy as np
 from ...geometry.similarity import Similarity
 from .chunks import Chunk
 
+FOLLOWED = ("view", "track", "xy", "sure")  # the arrays of Followed
 JOINED_PIXELS = 16384  # of a view: about the most that joining is given
 
 
 @dataclass(frozen=True)
 class Followed:
     """Points that a network followed through views. view: (n,) which of the source's pictures. track: (n,) which
-    point, counted within the pass. xy: (n, 2) pixels of the original frames, whose corner is at 0.
+    point, counted within the pass. xy: (n, 2) pixels of the original frames, whose corner is at 0. sure: (n,) 0..1.
     """
 
     view: np.ndarray
     track: np.ndarray
     xy: np.ndarray
+    sure: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,9 @@ def usable_tracks(
     Positions are pixels of the pictures, the first one's centre at 0; the first view is where the points were asked
     for. Kept are points inside the frame that are LEAST_SURE.
     """
+    sure = np.array(sure, dtype=np.float64)
+    sure[0] = 1.0  # there they were asked for
     kept = sure >= LEAST_SURE
-    kept[0] = True
     for view, picture in enumerate(pictures):
         left, top, right, bottom = _seen(picture)
         x, y = positions[view].T
@@ -54,7 +55,7 @@ def usable_tracks(
         kept[view] &= inside
     view, track = np.nonzero(kept)
     xy = np.stack([frame_pixels(picture, own) for picture, own in zip(pictures, positions, strict=True)])
-    return Followed(np.asarray(numbers, np.int64)[view], track, xy[view, track])
+    return Followed(np.asarray(numbers, np.int64)[view], track, xy[view, track], sure[view, track])
 
 
 def frame_pixels(picture: Picture, xy: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import EngineError
 from ...jobfolder import JobFolder
-from .predictions import Followed, Prediction
+from .predictions import FOLLOWED, Followed, Prediction
 
 _NAME = "chunk_{:05d}"
 
@@ -34,7 +34,7 @@ class ChunkStore:
         for k, extras in enumerate(prediction.extras):
             maps |= {f"extra_{k}_{name}": values for name, values in extras.items()}
         if prediction.followed is not None:
-            maps |= {f"followed_{name}": getattr(prediction.followed, name) for name in ("view", "track", "xy")}
+            maps |= {f"followed_{name}": getattr(prediction.followed, name) for name in FOLLOWED}
         self._job.write_npz(
             _NAME.format(number),
             key=self._key,
@@ -79,7 +79,7 @@ class ChunkStore:
         numbers = range(len(views))
         followed = None
         if "followed_view" in data:
-            followed = Followed(*(data[f"followed_{name}"] for name in ("view", "track", "xy")))
+            followed = Followed(*(data[f"followed_{name}"] for name in FOLLOWED))
         extras = []
         for k in numbers:
             start = f"extra_{k}_"

@@ -96,8 +96,8 @@ class VggtDriver:
                 [views[k].picture for k in order],
                 [views[k].number for k in order],
             )
-            parts.append(Followed(part.view, part.track + tracks, part.xy))
+            parts.append(replace(part, track=part.track + tracks))
             tracks += len(queries)
         if not parts:
-            return Followed(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 2)))
-        return Followed(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("view", "track", "xy")))
+            return Followed(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros(0))
+        return Followed(*(np.concatenate([getattr(part, name) for part in parts]) for name in FOLLOWED))
