@@ -14,7 +14,7 @@ from ....models.vggt import Aggregated, Vggt, VggtPrediction
 from ...views import unit_confidence
 from ..cameras import cameras_with_lenses
 from ..options import TRACKS, Options
-from ..predictions import Followed, Prediction
+from ..predictions import FOLLOWED, Followed, Prediction
 from ..queries import choose_queries, usable_tracks
 from . import View
 
