@@ -57,6 +57,7 @@ class Problem:
         self.groups = PointGroups(observations.frame, observations.track, m)
         self.frame = self.groups.frame
         self.xy = observations.xy[self.groups.order]
+        self.weight = None if observations.weight is None else observations.weight[self.groups.order]
         self.depth = depth
         if depth is not None:
             order = self.groups.order
@@ -135,6 +136,8 @@ class Problem:
         )
         squares = np.where(front, np.sum(residual * residual, axis=1), LOST_PX**2)
         losses = robust_loss(squares, self.options.loss, self.options.scale_px)
+        if self.weight is not None:
+            losses *= self.weight
         if self.depth is not None:
             losses += self.depth.losses(self._log_depth(state, local), state.log_scale[self.frame])
         return losses
@@ -243,6 +246,8 @@ class Problem:
         offset = distort(ideal, coefficients) * scale
         residual = offset + state.center[self.frame] - self.xy
         weight = robust_weight(np.sum(residual * residual, axis=1), self.options.loss, self.options.scale_px)
+        if self.weight is not None:
+            weight = weight * self.weight
         root = np.sqrt(np.where(front, weight, 0.0))[:, None]
         lens = distort_jacobian(ideal, coefficients) * (scale * inverse_z[:, None] * root)[:, :, None]
         by_local = np.concatenate([lens, -np.matmul(lens, ideal[..., None])], axis=2)
@@ -295,35 +300,3 @@ class Problem:
         nearness = np.maximum(state.nearness, NEARNESS_MIN * np.median(np.abs(state.nearness)))
         moved[self.groups.tracks] = self.origin + state.direction / nearness[:, None]
         return refined, moved
-
-    def focal_log_std(self, state: State) -> np.ndarray:
-        """See BundleResult."""
-        deviation = np.full(len(self.columns), np.nan)
-        if self.options.lens == "fixed":
-            deviation[self.used] = 0.0
-            return deviation
-        equations, squares = self.linearize(state)
-        information = equations.reduced()[0]
-        free = np.bincount(self.columns[self.used].reshape(-1), minlength=len(information)) > 0
-        free[self._gauge_columns(state)] = False
-        information = information[np.ix_(free, free)]
-        scale = 1.0 / np.sqrt(np.maximum(np.diagonal(information), 1e-12))
-        covariance = np.linalg.pinv(information * scale * scale[:, None], rcond=1e-13, hermitian=True)
-        variance = np.zeros(len(free))
-        variance[free] = np.diagonal(covariance) * scale**2
-        unknowns = int(free.sum()) + 3 * len(state.nearness)
-        noise = squares / max(1, 2 * len(self.frame) - unknowns)
-        deviation[self.used] = np.sqrt(variance[self.focal_column[self.used]] * noise)
-        return deviation
-
-    def _gauge_columns(self, state: State) -> np.ndarray:
-        """Columns to hold so that the world can neither move nor turn nor grow."""
-        first = self.used[0]
-        if self.options.rotation_only:
-            return self.columns[first, :3]
-        rotation, translation = state.rotation[self.used], state.translation[self.used]
-        start = -rotation[0].T @ translation[0]
-        # Growing the world about the first camera moves the others along these vectors (in their own axes).
-        growth = translation + rotation @ start
-        camera, axis = np.unravel_index(np.argmax(np.abs(growth)), growth.shape)
-        return np.append(self.columns[first, :6], self.columns[self.used[camera], 3 + axis])

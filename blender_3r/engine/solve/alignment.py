@@ -182,7 +182,9 @@ def _surface_axes(observations: Observations, cameras: Cameras, points: np.ndarr
     usual = pixel[np.lexsort((pixel, track))][middle]
     sight = cameras.centers[frame] - points[track]
     sight /= np.linalg.norm(sight, axis=1, keepdims=True)
-    normal = np.stack([np.bincount(track, column, minlength=len(points)) for column in sight.T], axis=1)[count > 0]
+    normal = np.zeros((len(points), 3))
+    np.add.at(normal, track, sight)
+    normal = normal[count > 0]
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     across = cameras.world_from_camera[frame[middle], :3, 0]
     across = across - normal * np.sum(across * normal, axis=1, keepdims=True)

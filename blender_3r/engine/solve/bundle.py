@@ -16,6 +16,7 @@ from ..geometry.cameras import Cameras, Observations
 from ..geometry.depth_prior import DepthPrior, weigh
 from ..geometry.reprojection import Problem
 from ..geometry.triangulation import mean_directions, triangulate_tracks, triangulation_angles
+from ..geometry.uncertainty import focal_uncertainty
 
 __all__ = [
     "BundleOptions",
@@ -53,6 +54,7 @@ class BundleResult:
     is no pose or point or the point is behind the camera. kept: (n,) bool, observations that took part.
     focal_log_std: (m,) standard deviation of log focal with everything else unknown, 0 for fixed focals, nan for
     cameras without pose. It takes observations as independent; errors of tracks are not, so it is a lower bound.
+    smoothness: for zooms, the weight of the prior that this result speaks of, see focal_uncertainty(); else nan.
     """
 
     cameras: Cameras
@@ -62,6 +64,7 @@ class BundleResult:
     focal_log_std: np.ndarray
     cost: float
     iterations: int
+    smoothness: float = float("nan")
 
     @property
     def errors_px(self) -> np.ndarray:
@@ -106,14 +109,16 @@ def adjust(
     refined, moved = problem.export(state, cameras, points)
     if not options.rotation_only:
         _restore_gauge(cameras, refined, moved)
+    uncertainty = focal_uncertainty(problem, state)
     return BundleResult(
         refined,
         moved,
         residuals(observations, refined, moved),
         kept,
-        problem.focal_log_std(state),
+        uncertainty.log_std,
         cost,
         iterations,
+        uncertainty.smoothness,
     )
 
 

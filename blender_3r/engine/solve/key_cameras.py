@@ -22,7 +22,7 @@ from .mapping import LensModel, MatchDatabase, MatchGraph
 from .solution import share_lens
 
 LOSS_PX = 0.5  # where the robust loss turns from square to less
-SMOOTHNESS = 1e5  # weight on the second difference of log focal of a zooming lens
+SMOOTHNESS = 1e5  # of a zoom to begin with: weight on the second difference of log focal
 FAR_ZOOM = 0.25  # relative span of the focals
 GUESSED_FOCAL = 1.2  # in units of the long side: about 43 mm on full frame
 KEY_TRACKS = 1200  # for each twenty key frames; all tracks take part in the end

@@ -30,6 +30,9 @@ __all__ = ["VideoSettings", "bundle_options", "solve_video"]
 STABLE_FOCAL = 0.03  # two ways of solving must agree to this
 MAX_JOINT_FRAMES = 400  # refined together at most
 KEEP_PX = 2.5  # observations farther off do not count
+SMOOTHINGS = 3  # times that the smoothness of a zoom is estimated again at most
+SMOOTHNESS_FACTOR = 1.5  # between two estimates, below which they agree
+SMOOTHNESS_RANGE = (1.0, 1e9)
 MIN_SUPPORT = 20  # kept observations a frame needs for its pose to count
 
 
@@ -137,10 +140,19 @@ def _between(observations: Observations, keyed: Cameras) -> Cameras:
 def _refined(
     observations: Observations, trusted: np.ndarray, cameras: Cameras, start: KeyframeStart, options: BundleOptions
 ) -> Solution:
-    """All cameras refined together. Raises ValueError when nothing trusted can be used."""
+    """All cameras refined together, a zoom as smooth as it shows itself to be.
+
+    Raises ValueError when nothing trusted can be used.
+    """
     used = observations[trusted]
     points = triangulate_tracks(used, cameras, _count(observations))
     bundle = refine(used, cameras, points, options, thresholds_px=(KEEP_PX,))
+    for _ in range(SMOOTHINGS):
+        wanted = np.clip(bundle.smoothness, *SMOOTHNESS_RANGE)
+        if not abs(np.log(wanted / options.smoothness)) > np.log(SMOOTHNESS_FACTOR):  # nan for lenses that do not zoom
+            break
+        options = replace(options, smoothness=float(wanted))
+        bundle = refine(used, bundle.cameras, bundle.points, options, thresholds_px=(KEEP_PX,))
     kept = np.zeros(len(observations), bool)
     kept[trusted] = bundle.kept
     residual = residuals(observations, bundle.cameras, bundle.points)
