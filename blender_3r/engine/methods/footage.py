@@ -148,7 +148,7 @@ def _solve(
     )
     solution = solve_video(observations, lenses, settings, footage.given)
     if footage.depth is not None:
-        solution = _held(frames, solution, footage.depth, lenses.focal_known, footage.center, reporter)
+        solution = _held(frames, solution, footage.depth, lenses, reporter)
     checks = check_solution(solution, lenses, track_pairs(observations, solution.cameras))
     refuse_hopeless(checks)
     if lenses.focal_known:
@@ -174,9 +174,7 @@ def _aligned(
     return align_tracks(frames, observations, cameras, points, footage.track_side, threads, count)
 
 
-def _held(
-    frames: FrameSource, solution: Solution, depth: DepthMaps, is_known: bool, center: bool, reporter: Reporter
-) -> Solution:
+def _held(frames: FrameSource, solution: Solution, depth: DepthMaps, lenses: LensModel, reporter: Reporter) -> Solution:
     """The solution with its scale held to known depth."""
     reporter.stage("Holding the scale to the depth", 0.95)
     if int(solution.cameras.solved.sum()) > MAX_JOINT_FRAMES:
@@ -184,10 +182,12 @@ def _held(
         return solution
     sizes = [(info.width, info.height) for info in frames.infos]
     log_depth = predicted_depth(solution.observations, depth.read, sizes)
-    lens = "fixed" if is_known else solution.lens
+    lens = "fixed" if lenses.focal_known else solution.lens
     found = np.flatnonzero(np.any(solution.cameras.distortion, axis=0))
+    start = np.array([(one.cx, one.cy) for one in lenses.start])
+    is_free = not np.allclose(solution.cameras.center, start, equal_nan=True)  # else it was held
     options = bundle_options(lens, 0 if len(found) == 0 else (1, 2, 4, 4)[found[-1]])
-    held = hold_scale(solution, log_depth, replace(options, center=center))
+    held = hold_scale(solution, log_depth, replace(options, center=is_free))
     reporter.context.log(
         f"scale held to the depth of {len(np.unique(solution.observations.frame[np.isfinite(log_depth)]))} frames: "
         f"mean error {solution.mean_error_px:.3f} px before, {held.mean_error_px:.3f} after"
