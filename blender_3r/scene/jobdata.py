@@ -75,7 +75,9 @@ def read_job(folder: str | os.PathLike[str], point_budget: int = 1_000_000, movi
     request = job.read_json("request") or {}
     source = Source.from_json(request["source"]) if isinstance(request.get("source"), dict) else None
     cloud, moving_cloud = _read_clouds(job, reconstruction, point_budget, moving)
-    guides = _guide_points(job, cloud or moving_cloud, reconstruction)
+    is_mixed = moving != "known" and knows_moving(job, reconstruction)
+    stands = read_cloud(job, reconstruction, _GUIDES, moving=False) if is_mixed else None
+    guides = _guide_points(job, stands or cloud or moving_cloud, reconstruction)
     return JobData(
         folder=job_identity(folder),
         name=source.name if source else Path(reconstruction.source).stem or job.path.resolve().name,

@@ -5,7 +5,7 @@ away in its direction, the point was not there at that time. How much farther is
 themselves: most of both shows what stands, so their usual difference is noise. No single frame is believed, since its
 depth may be wrong just there, and what other frames confirm stands.
 
-What slides along its own surface or stands at either end of the shot is not told from what stands.
+What slides along its own surface all the time is not told from what stands.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _FINEST = 0.01  # share of the depth; nearer to each other than that, maps are t
 _JUMP = 0.03  # share of the depth by which it changes from pixel to pixel at an edge
 _FEWEST_TRACKS = 3  # of one thing
 _MOST = 2 / 3  # of the tracks around a place must move for it to do so
+_SURE, _POSSIBLE, _TOLD, _DOUBTED = 1, 2, 4, 8  # bits of what witnesses say
 _SPREAD = 1.4826  # standard deviation of normal errors, by their median magnitude
 
 
@@ -59,30 +60,54 @@ class DepthMap:
         return self.depth.nbytes + self.nearest.nbytes + self.is_edge.nbytes
 
 
-def choose_witnesses(order: Sequence[int], place: int) -> list[int]:
-    """Whom to ask about order[place]: those 1, 2, 4 ... REACH places before and after it in order (views by time).
+Settled = tuple[DepthMap, np.ndarray]  # a map, and (h, w) bool what moves in it
+
+
+def choose_witnesses(order: Sequence[int], place: int) -> tuple[list[int], list[int]]:
+    """Whom to ask about order[place] (views by time): those 1, 2, 4 ... REACH places before it, and after it.
 
     The near ones catch what is quick, the far ones what is slow or large.
     """
     spacings = [1 << power for power in range(REACH.bit_length())]
-    places = [place + sign * spacing for spacing in spacings for sign in (-1, 1)]
-    return [order[other] for other in places if 0 <= other < len(order)]
+    before = [order[place - spacing] for spacing in spacings if place >= spacing]
+    return before, [order[place + spacing] for spacing in spacings if place + spacing < len(order)]
 
 
-def find_moving(here: DepthMap, witnesses: Sequence[DepthMap], seeds: np.ndarray | None = None) -> np.ndarray:
+def gather(here: DepthMap, before: Sequence[DepthMap], after: Sequence[DepthMap]) -> np.ndarray:
+    """(h // 2, w // 2) uint8: what witnesses say of every other pixel, for settle. They may be of any size.
+
+    before, after: the nearest first. That what moves slowly still covers its place a few frames on says nothing: once
+    a frame sees through it, only frames still farther away can confirm that it stands.
+    """
+    through, hinted, hidden, confirmed = _ask(here, before) + _ask(here, after)
+    sure = (through >= min(_WITNESSES, max(1, len(before) + len(after)))) & (through >= confirmed)
+    said = {
+        _SURE: sure,
+        _POSSIBLE: confirmed <= hinted,
+        _TOLD: (hinted > 0) | (confirmed > 0),
+        _DOUBTED: confirmed <= hinted + hidden,
+    }
+    return sum(flag * is_so.astype(np.uint8) for flag, is_so in said.items())
+
+
+def settle(
+    here: DepthMap, said: np.ndarray, moving: np.ndarray | None = None, neighbours: Sequence[Settled] = ()
+) -> np.ndarray:
     """(h, w) bool: pixels with depth that show what moves by itself, to a pixel or two.
 
-    witnesses: the maps of choose_witnesses, of any size. seeds: (h, w) bool, what is known to move otherwise, such as
-    from tracks (moving_region): it is taken in.
+    said: what gather gave. moving: (h, w) bool, what is known to move otherwise, such as from tracks: it is taken in.
+    neighbours: maps of the frames beside this one, each with what moves in it. What comes towards the camera hides
+    where it was from all frames after, so that nobody sees through it there; but the frame after shows it nearly at
+    the same place, and knows that it moves. To carry that over all of a shot takes one go forward and one backward.
     """
-    through, hinted, confirmed = _ask(here, witnesses)
     own = (slice(_STRIDE // 2, None, _STRIDE),) * 2  # the pixels that were asked about
     inner = (here.depth[own] > 0) & ~here.is_edge[own]
-    sure = (through >= min(_WITNESSES, len(witnesses))) & (through >= confirmed)
-    sure &= inner
-    few = _whole_regions(sure, inner & (confirmed <= hinted), (hinted > 0) | (confirmed > 0))
-    moving = _enlarged(few, here.depth.shape)
-    return _with_edges(moving if seeds is None else moving | seeds, here)
+    sure, possible = said & _SURE > 0, said & _POSSIBLE > 0
+    for neighbour in neighbours:
+        carried = _carried(here, *neighbour) & (said & _DOUBTED > 0)
+        sure, possible = sure | carried, possible | carried
+    found = _enlarged(_whole_regions(sure & inner, possible & inner, said & _TOLD > 0), here.depth.shape)
+    return _with_edges(found if moving is None else found | moving, here)
 
 
 def moving_region(xy: np.ndarray, moving: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -110,31 +135,50 @@ def moving_region(xy: np.ndarray, moving: np.ndarray, shape: tuple[int, int]) ->
 
 
 def _ask(here: DepthMap, witnesses: Sequence[DepthMap]) -> np.ndarray:
-    """(3, h // 2, w // 2): how many witnesses see through each asked pixel's point; look as if they did, those
-    included; confirm that it is there.
+    """(4, h // 2, w // 2): how many witnesses see through each asked pixel's point; look as if they did, those
+    included; see something before it; confirm that it is there.
     """
+    points, place = _asked(here)
     height, width = (size // _STRIDE for size in here.depth.shape)
-    points, pixels = depth_to_points(here.view, here.depth, stride=_STRIDE)
-    rows, columns = np.divmod(pixels, here.depth.shape[1])
-    place = rows // _STRIDE * width + columns // _STRIDE
-    votes = np.zeros((3, height * width), np.int8)
+    votes = np.zeros((4, height * width), np.int8)
     for witness in witnesses:
         seen = _look(points, witness)
         if seen is None:
             continue
-        index, beyond, clear, limit = seen
+        index, _, beyond, clear, limit = seen
         asked = place[index]
         votes[0, asked] += clear > limit
         votes[1, asked] += clear > limit / 2
-        votes[2, asked] += np.abs(beyond) < limit / 2
-    return votes.reshape(3, height, width)
+        votes[2, asked] += beyond < -limit / 2
+        votes[3, asked] = np.where(clear > limit, 0, votes[3, asked] + (np.abs(beyond) < limit / 2))
+    return votes.reshape(4, height, width)
 
 
-def _look(points: np.ndarray, witness: DepthMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
+def _carried(here: DepthMap, neighbour: DepthMap, moving: np.ndarray) -> np.ndarray:
+    """(h // 2, w // 2) bool: asked pixels whose points the neighbour confirms, where something moves in it."""
+    points, place = _asked(here)
+    carried = np.zeros(tuple(size // _STRIDE for size in here.depth.shape), bool)
+    seen = _look(points, neighbour) if moving.any() else None
+    if seen is not None:
+        index, pixel, beyond, _, limit = seen
+        carried.reshape(-1)[place[index]] = (np.abs(beyond) < limit) & moving.reshape(-1)[pixel]
+    return carried
+
+
+def _asked(here: DepthMap) -> tuple[np.ndarray, np.ndarray]:
+    """World points (n, 3) float32 of every other pixel, and their places (n,) in the flattened map of those."""
+    width = here.depth.shape[1]
+    points, pixels = depth_to_points(here.view, here.depth, stride=_STRIDE)
+    rows, columns = np.divmod(pixels, width)
+    return points, rows // _STRIDE * (width // _STRIDE) + columns // _STRIDE
+
+
+def _look(points: np.ndarray, witness: DepthMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float] | None:
     """World points (n, 3) float32 as a witness sees them; None where it shares too few to say anything.
 
-    Returns (index of the points in its picture, how far beyond each it sees, the same for the nearest around that,
-    and what cannot be noise), differences of the logarithm of the depth, without the two maps' difference in scale.
+    Returns (index of the points in its picture; the pixels in its flattened map; how far beyond each it sees; the same
+    for the nearest around that; what cannot be noise), differences of the logarithm of the depth, without the two
+    maps' difference in scale.
     """
     pose = witness.view.world_from_camera.astype(np.float32)
     local = (points - pose[:3, 3]) @ pose[:3, :3]
@@ -152,7 +196,8 @@ def _look(points: np.ndarray, witness: DepthMap) -> tuple[np.ndarray, np.ndarray
     scale = np.median(beyond)
     noise = _SPREAD * float(np.median(np.abs(beyond - scale)))
     limit = max(_FINEST, noise * np.sqrt(2 * np.log(len(index))))  # the largest of so many normal errors
-    return index, beyond - scale, np.log(witness.nearest[row, column]) - depth - scale, limit
+    clear = np.log(witness.nearest[row, column]) - depth - scale
+    return index, row * width + column, beyond - scale, clear, limit
 
 
 def _whole_regions(sure: np.ndarray, possible: np.ndarray, is_told: np.ndarray) -> np.ndarray:

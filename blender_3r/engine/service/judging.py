@@ -25,21 +25,32 @@ def judge_views(
     """
     indices = [i for i in job.view_indices() if i < len(result.views) and result.views[i].is_solved]
     parts = MovingParts(job, result, indices, moving, frames)
-    shares = []
+    steps = len(indices) * (2 if parts.is_wanted else 1)
     for done, index in enumerate(indices):
-        yield Progress("Comparing views", done, len(indices), 1.0)
+        yield Progress("Comparing views", done, steps, 1.0)
         arrays = job.read_view(index)
         extras = {"sky": find_sky(arrays["color"], arrays["depth"])}
         if len(indices) > 1:
             partners = choose_partners(result.views, index, indices)
             maps = [(result.views[other], job.read_view(other)["depth"]) for other in partners]
             extras["support"] = count_agreeing(result.views[index], arrays["depth"], maps)
-        if parts.is_wanted:
-            extras["moving"] = parts.of(done, extras["sky"])
-            shares.append(float(np.mean(extras["moving"])))
         job.add_to_view(index, extras)
-    if any(shares):
-        some = sum(share > 0 for share in shares)
-        log(f"something moves in {some} of {len(shares)} views with depth, {np.mean(shares):.1%} of their pixels")
+        if parts.is_wanted:
+            parts.look(done)
+    if parts.is_wanted:
+        yield from _add_moving(job, indices, parts, log)
+
+
+def _add_moving(
+    job: JobFolder, indices: list[int], parts: MovingParts, log: Callable[[str], None]
+) -> Iterator[Progress]:
+    shares = []
+    for place in reversed(range(len(indices))):
+        yield Progress("Comparing views", 2 * len(indices) - 1 - place, 2 * len(indices), 1.0)
+        moving = parts.of(place)
+        shares.append(float(np.mean(moving)))
+        job.add_to_view(indices[place], {"moving": moving})
+    some = sum(share > 0 for share in shares)
+    log(f"something moves in {some} of {len(shares)} views with depth, in {np.mean(shares):.1%} of all pixels")
     for warning in parts.warnings:
         log(f"moving: {warning}")

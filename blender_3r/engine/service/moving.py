@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..geometry.motion import REACH, DepthMap, choose_witnesses, find_moving, moving_region
+from ..geometry.motion import REACH, DepthMap, choose_witnesses, gather, moving_region, settle
 from ..jobfolder import JobFolder
 from ..media.masks import Masks
 from ..reconstruction import Intrinsics, Reconstruction
@@ -20,10 +20,11 @@ _KEPT_BYTES = 256 << 20  # of depth maps; those of a large video fit, as far as 
 
 
 class MovingParts:
-    """Answers for one view after the other, in time; only the maps of a stretch of the shot are in memory.
+    """Goes through the solved views with depth in time, once forward and once backward.
 
-    indices: the solved views with depth, ascending. warnings: sentences for the user. Raises EngineError("input") for
-    masks that cannot be used, and while it answers for arrays that are damaged.
+    In memory are only the maps of a stretch of the shot, and a byte for every fourth pixel. indices: of the views,
+    ascending. warnings: sentences for the user. Raises EngineError("input") for masks that cannot be used, and while
+    it works for arrays that are damaged.
     """
 
     def __init__(
@@ -35,16 +36,44 @@ class MovingParts:
         self.is_wanted = result.kind == "video" and wish != OFF and (self._masks is not None or len(indices) > 1)
         self._tracks = _Tracks.of(job) if self.is_wanted and self._masks is None else None
         self._maps: OrderedDict[int, DepthMap] = OrderedDict()
+        self._said: dict[int, np.ndarray] = {}
+        self._moving: dict[int, np.ndarray] = {}  # by view, packed bits
 
-    def of(self, place: int, sky: np.ndarray) -> np.ndarray:
-        """(h, w) bool of the view indices[place]. sky: (h, w) bool, whose depth is a guess and never moves."""
+    def look(self, place: int) -> None:
+        """Ask all about the view indices[place]; to be done for each of them, the first one first."""
+        if self._masks is None:
+            index = self._indices[place]
+            before, after = choose_witnesses(self._indices, place)
+            self._said[index] = gather(
+                self._map(index), *([self._map(one) for one in side] for side in (before, after))
+            )
+            self._settle(place, [place - 1])
+
+    def of(self, place: int) -> np.ndarray:
+        """(h, w) bool: what moves in the view indices[place]; once all were looked at, the last one first."""
         index = self._indices[place]
         if self._masks is not None:
-            allowed = self._masks.allowed(index, sky.shape)
-            return np.zeros(sky.shape, bool) if allowed is None else ~allowed
-        seeds = None if self._tracks is None else self._tracks.region(index, self._views[index].intrinsics, sky.shape)
-        witnesses = [self._map(other) for other in choose_witnesses(self._indices, place)]
-        return find_moving(self._map(index), witnesses, seeds) & ~sky
+            shape = self._job.read_view(index)["depth"].shape
+            allowed = self._masks.allowed(index, shape)
+            return np.zeros(shape, bool) if allowed is None else ~allowed
+        return self._settle(place, [place - 1, place + 1])
+
+    def _settle(self, place: int, beside: list[int]) -> np.ndarray:
+        index = self._indices[place]
+        here, neighbours = self._map(index), []
+        for other in (self._indices[one] for one in beside if 0 <= one < len(self._indices)):
+            there = self._map(other)
+            bits = np.unpackbits(self._moving[other], count=there.depth.size)
+            neighbours.append((there, bits.astype(bool).reshape(there.depth.shape)))
+        lens, shape = self._views[index].intrinsics, here.depth.shape
+        known = None if self._tracks is None else self._tracks.region(index, lens, shape)
+        moving = settle(here, self._said[index], known, neighbours) & ~self._sky(index)
+        self._moving[index] = np.packbits(moving)
+        return moving
+
+    def _sky(self, index: int) -> np.ndarray:
+        """(h, w) bool: its depth is a guess, so that it never moves."""
+        return np.asarray(self._job.read_extra(index, "sky"))
 
     def _map(self, index: int) -> DepthMap:
         found = self._maps.get(index)
