@@ -55,10 +55,17 @@ class THREER_OT_setup_shot(bpy.types.Operator):
             ("RENDER", "Distort Render", "The render is distorted like the footage and lies over it as it was filmed"),
         ),
     )
-    foreground: BoolProperty(
-        name="Foreground in Front",
-        description="What the depth of the footage says is nearer hides the render; needs Load Depth Sequence",
+    foreground: EnumProperty(
+        name="In Front",
+        description="What of the footage hides the render",
+        items=(
+            ("NONE", "Nothing", "The render lies over the whole plate"),
+            ("DEPTH", "What Is Nearer", "By the depth of the footage; press Load Depth Sequence in Export first"),
+            ("MASK", "Mask", "What a mask covers; without one, what was left alone by the reconstruction's mask"),
+            ("MOVING", "What Moves", "What the reconstruction knows to move by itself"),
+        ),
     )
+    mask: StringProperty(name="Mask", description="A mask of the Movie Clip Editor; empty: the reconstruction's own")
     outputs: StringProperty(
         name="Files",
         description="A folder for EXR files of result, render and shadows at every render; empty: none",
@@ -87,6 +94,8 @@ class THREER_OT_setup_shot(bpy.types.Operator):
         column.active = self.compositor
         column.row().prop(self, "lens", expand=True)
         column.prop(self, "foreground")
+        if self.foreground == "MASK":
+            column.prop_search(self, "mask", bpy.data, "masks")
         column.prop(self, "replace")
         column.prop(self, "outputs")
 

@@ -17,6 +17,7 @@ import bpy
 from ..engine.errors import EngineError
 from . import compat, tags
 from .jobdata import JobData
+from .shot_masks import Front, blender_mask, job_mask, moving_mask
 from .shot_plates import Footage, depth_sequence, original_plate, stmap, undistorted_plate
 
 _MARK = "threer_compositor"  # on the scene: whose job its compositor was made for
@@ -26,12 +27,15 @@ _DEFAULT = frozenset(("R_LAYERS", "COMPOSITE", "VIEWER", "GROUP_OUTPUT", "GROUP_
 @dataclass(frozen=True)
 class CompositorOptions:
     """lens: "PLATE" undistorts the plate, "RENDER" distorts the render, "NONE" leaves both. shadows: there is a shadow
-    catcher. foreground: what the loaded depth says is nearer hides the render. outputs: folder for EXR files of the
-    result, the render and the shadows, or "". replace: a compositor that the artist has built may go."""
+    catcher. foreground: what hides the render: "NONE", "DEPTH" (what the loaded depth says is nearer), "MASK" (mask, or
+    if that is "" the job's), "MOVING" (what the job knows to move). mask: name of a mask of this file. outputs: folder
+    for EXR files of the result, the render and the shadows, or "". replace: a compositor that the artist has built may
+    go."""
 
     lens: str = "NONE"
     shadows: bool = True
-    foreground: bool = False
+    foreground: str = "NONE"
+    mask: str = ""
     outputs: str = ""
     replace: bool = False
 
@@ -46,16 +50,27 @@ def build_compositor(
     """
     plate = undistorted_plate(scene, data) if options.lens == "PLATE" else original_plate(scene, data)
     bend = stmap(scene, data, "redistort") if options.lens == "RENDER" else None
-    depth = depth_sequence(data) if options.foreground else None
-    if options.foreground and depth is None:
-        raise EngineError("usage", "No depth is loaded.", "Press Load Depth Sequence in the panel Export first.")
-    unbend = stmap(scene, data, "undistort") if depth is not None and options.lens != "NONE" else None
+    front = _front(scene, data, options)
+    needs_straight = options.lens == "PLATE" or (options.lens == "RENDER" and isinstance(front, Footage))
+    unbend = stmap(scene, data, "undistort") if front is not None and needs_straight else None
     tree, result = _own_tree(scene, data, options.replace)
     if options.shadows:
         layer.cycles.use_pass_shadow_catcher = True  # then the render holds the objects alone
-    if depth is not None:
+    if isinstance(front, Footage):
         layer.use_pass_z = True
-    _Builder(tree, scene, layer, data, bend).build(result, plate, depth, unbend, options)
+    _Builder(tree, scene, layer, data, bend).build(result, plate, front, unbend, options)
+
+
+def _front(scene: bpy.types.Scene, data: JobData, options: CompositorOptions) -> Front | Footage | None:
+    """What hides the render: a mask, or the footage's depth. Raises EngineError when it is not there."""
+    if options.foreground == "DEPTH":
+        depth = depth_sequence(data)
+        if depth is None:
+            raise EngineError("usage", "No depth is loaded.", "Press Load Depth Sequence in the panel Export first.")
+        return depth
+    if options.foreground == "MASK":
+        return blender_mask(options.mask) if options.mask else job_mask(scene, data)
+    return moving_mask(scene, data) if options.foreground == "MOVING" else None
 
 
 class _Builder:
@@ -70,20 +85,24 @@ class _Builder:
         bend: Footage | None,
     ) -> None:
         self.tree, self.scene, self.layer, self.data = tree, scene, layer, data
-        self.bend = self._place(bend.node(tree), 0, -700, "ST-Map").outputs["Image"] if bend is not None else None
+        self.bend = self._filled(bend, -700, "ST-Map") if bend is not None else None
 
     def build(
         self,
         result: bpy.types.NodeSocket,
         plate: Footage,
-        depth: Footage | None,
+        front: Front | Footage | None,
         unbend: Footage | None,
         options: CompositorOptions,
     ) -> None:
         render = self._place(self.tree.nodes.new("CompositorNodeRLayers"), 0, -250, "Render")
         render.scene, render.layer = self.scene, self.layer.name
-        picture = self._place(plate.node(self.tree), 0, 200, "Plate").outputs["Image"]
-        visible = self._visible(render, depth, unbend) if depth is not None else None
+        picture = self._filled(plate, 200, "Plate")
+        visible = None
+        if isinstance(front, Front):
+            visible = self._unmasked(front, unbend)
+        elif front is not None:
+            visible = self._visible(render, front, unbend)
         shadow = self._bent(render.outputs["Shadow Catcher"], 1.0) if options.shadows else None
         if shadow is not None:
             factor, first, second, darkened = compat.multiply_node(self.tree)
@@ -123,16 +142,25 @@ class _Builder:
         self._link(socket, node.inputs["Color"])
         return node.outputs["Color"]
 
+    def _unmasked(self, front: Front, unbend: Footage | None) -> bpy.types.NodeSocket:
+        """1 where the render is to be seen, 0 where the mask is; on the plate that the render is laid over."""
+        mask = self._filled(front.footage, -950, "In Front")
+        if unbend is not None:
+            mask = self._straight(mask, unbend)
+        return mask if front.is_inverted else self._math("SUBTRACT", 1.0, mask, 750)
+
+    def _straight(self, socket: bpy.types.NodeSocket, unbend: Footage) -> bpy.types.NodeSocket:
+        """socket of the footage as filmed, without the lens's distortion."""
+        straight = self._place(self.tree.nodes.new("CompositorNodeMapUV"), 350, -950, "Undistort")
+        self._link(socket, straight.inputs["Image"])
+        self._link(self._filled(unbend, -1200, ""), straight.inputs["UV"])
+        return straight.outputs["Image"]
+
     def _visible(self, render: bpy.types.Node, depth: Footage, unbend: Footage | None) -> bpy.types.NodeSocket:
         """1 where the render is to be seen, 0 where the footage shows something nearer (0 in its depth: unknown)."""
-        fill = self._place(compat.fill_render_node(self.tree), 250, -950, "Depth of the Footage")
-        self._link(self._place(depth.node(self.tree), 0, -950, "Depth").outputs["Image"], fill.inputs["Image"])
-        near = fill.outputs["Image"]
+        near = self._filled(depth, -950, "Depth of the Footage")
         if unbend is not None:
-            straight = self._place(self.tree.nodes.new("CompositorNodeMapUV"), 350, -950, "Undistort")
-            self._link(near, straight.inputs["Image"])
-            self._link(self._place(unbend.node(self.tree), 0, -1200, "").outputs["Image"], straight.inputs["UV"])
-            near = straight.outputs["Image"]
+            near = self._straight(near, unbend)
         root = tags.objects_of(self.scene, self.data.folder)[("root", "")]
         scaled = self._math("MULTIPLY", near, root.matrix_world.median_scale * 1.02, 450)  # within 2 % it is the same
         nearer = self._math("LESS_THAN", scaled, render.outputs["Depth"], 550)
@@ -155,6 +183,13 @@ class _Builder:
             else:
                 self._link(value, socket)
         return node.outputs[0]
+
+    def _filled(self, footage: Footage, y: float, label: str) -> bpy.types.NodeSocket:
+        """What footage shows, at the size of the render: that may be a share of it, for a preview."""
+        shown = self._place(footage.node(self.tree), 0, y, label).outputs[0]
+        fill = self._place(compat.fill_render_node(self.tree), 200, y, "")
+        self._link(shown, fill.inputs["Image"])
+        return fill.outputs["Image"]
 
     def _link_or_set(self, origin: bpy.types.NodeSocket | None, factor: bpy.types.NodeSocket) -> None:
         if origin is None:

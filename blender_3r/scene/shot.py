@@ -26,7 +26,7 @@ class ShotOptions:
     """match_scene: size, frame rate, range and plain colours. plate: behind the camera in the view, and the lens on the
     movie clip. catcher: "FLOOR", "SURFACE" (the fused one) or "NONE". test_object: a cube on the floor, and light if
     there is none. compositor: plate, shadows and render put together. lens: "PLATE" undistorts the plate, "RENDER"
-    distorts the render. foreground, outputs, replace: as in CompositorOptions."""
+    distorts the render. foreground, mask, outputs, replace: as in CompositorOptions."""
 
     match_scene: bool = True
     plate: bool = True
@@ -34,7 +34,8 @@ class ShotOptions:
     test_object: bool = True
     compositor: bool = True
     lens: str = "PLATE"
-    foreground: bool = False
+    foreground: str = "NONE"
+    mask: str = ""
     outputs: str = ""
     replace: bool = False
 
@@ -87,7 +88,9 @@ def set_up_shot(
         _add_objects(scene, data, options, result)
     if options.compositor:
         lens = options.lens if is_distorted(data) else "NONE"
-        wishes = CompositorOptions(lens, has_catcher, options.foreground, options.outputs, options.replace)
+        wishes = CompositorOptions(
+            lens, has_catcher, options.foreground, options.mask, options.outputs, options.replace
+        )
         _try(result, "compositor", lambda: build_compositor(scene, layer, data, wishes))
     return result
 

@@ -21,13 +21,17 @@ _FACTS = "undistorted.json"
 
 @dataclass(frozen=True)
 class Footage:
-    """A movie clip, or an image with the frames (start, duration, offset) that an image node needs, if it moves."""
+    """A movie clip, a mask, or an image with the frames (start, duration, offset) that its node needs, if it moves."""
 
-    block: bpy.types.MovieClip | bpy.types.Image
+    block: bpy.types.MovieClip | bpy.types.Mask | bpy.types.Image
     frames: tuple[int, int, int] | None = None
 
     def node(self, tree: bpy.types.NodeTree) -> bpy.types.Node:
-        """A compositor node that shows it."""
+        """A compositor node whose first output shows it."""
+        if isinstance(self.block, bpy.types.Mask):
+            node = tree.nodes.new("CompositorNodeMask")
+            node.mask = self.block
+            return node
         if isinstance(self.block, bpy.types.MovieClip):
             node = tree.nodes.new("CompositorNodeMovieClip")
             node.clip = self.block
@@ -85,7 +89,7 @@ def stmap(scene: bpy.types.Scene, data: JobData, kind: str) -> Footage:
 def depth_sequence(data: JobData) -> Footage | None:
     """The depth that Load Depth Sequence has loaded, if it has."""
     image = tags.find(bpy.data.images, data.folder, "depth")
-    return None if image is None or image.source != "SEQUENCE" else Footage(image, _frames(image))
+    return None if image is None or image.source != "SEQUENCE" else Footage(image, frames_of(image))
 
 
 def _from_disk(scene: bpy.types.Scene, data: JobData, kind: str, role: str, color_space: str | None) -> Footage:
@@ -106,10 +110,11 @@ def _from_disk(scene: bpy.types.Scene, data: JobData, kind: str, role: str, colo
     views = data.reconstruction.views
     first = min(views, key=lambda view: view.frame)
     image = load_sequence(data, role, path(first), views, color_space)
-    return Footage(image, _frames(image))
+    return Footage(image, frames_of(image))
 
 
-def _frames(image: bpy.types.Image) -> tuple[int, int, int]:
+def frames_of(image: bpy.types.Image) -> tuple[int, int, int]:
+    """(start, duration, offset) that load_sequence wrote on the image."""
     return image["frame_start"], image["frame_duration"], image["frame_offset"]
 
 

@@ -84,10 +84,28 @@ def test_what_is_nearer_hides_the_render(tmp_path):
     for view in data.solved_views:
         shots.write_exr(tmp_path / "depth" / view.file.replace(".png", ".exr"), depth)
     load_sequence(data, "depth", tmp_path / "depth" / "shot.0101.exr", data.solved_views)
-    set_up(job, foreground=True)
+    set_up(job, foreground="DEPTH")
     changed = np.abs(rendered(tmp_path, 102) - shots.texture(102)).max(axis=-1) > 1.5 / 255
     assert not changed[:, :46].any()
     assert changed[:, 50:].sum() > 30
+
+
+@pytest.mark.parametrize("lens", ["PLATE", "RENDER"])
+def test_a_preview_of_half_the_size_shows_the_whole_plate(tmp_path, lens):
+    """With resolution percentage 50 the plate is scaled with the render, not cut."""
+    job = shots.make_shot(tmp_path, k1=-0.1)
+    shots.write_plates(job)
+    for view in job.read_cameras().views:
+        ramp = np.linspace(0.2, 0.8, shots.WIDTH, dtype=np.float32)[None, :, None]
+        picture = np.broadcast_to(ramp, (shots.HEIGHT, shots.WIDTH, 3))
+        shots.write_png(tmp_path / "plate" / view.file, picture)
+        shots.write_png(job.path / "undistorted" / "plates" / view.file, picture)
+    set_up(job, catcher="NONE", test_object=False, lens=lens)
+    bpy.context.scene.render.resolution_percentage = 50
+    picture = rendered(tmp_path, 102)
+    assert picture.shape[:2] == (shots.HEIGHT // 2, shots.WIDTH // 2)
+    half = np.linspace(0.2, 0.8, shots.WIDTH).reshape(-1, 2).mean(axis=1)
+    np.testing.assert_allclose(picture[..., 0], np.broadcast_to(half, picture.shape[:2]), atol=0.02)
 
 
 def test_files(tmp_path):

@@ -151,7 +151,7 @@ def test_what_is_not_possible_is_said(tmp_path):
     folder = jobs.make_job(tmp_path / "bare", Reconstruction(jobs.walk(5)))
     import_job(bpy.context.scene, folder.path, ImportOptions(plate=False))
     data = read_job(folder.path, 0)
-    options = ShotOptions(catcher="SURFACE", foreground=True)
+    options = ShotOptions(catcher="SURFACE", foreground="DEPTH")
     said = " ".join(set_up_shot(bpy.context.scene, bpy.context.view_layer, data, options).warnings)
     assert "no fused surface" in said
     assert "The footage is not there" in said
