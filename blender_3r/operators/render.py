@@ -51,6 +51,7 @@ class THREER_OT_render_shot(bpy.types.Operator):
         name = bpy.path.clean_name(context.scene.name)
         movie = self.movie
         try:
+            _make_folder(out)
             command = render_command(_save_copy())
             launch = launcher(lambda: RenderJob(command, out, name, movie))
             home = Home.of(context.scene)
@@ -67,6 +68,18 @@ def render_command(file: Path) -> list[str]:
     if bpy.app.binary_path:
         return [bpy.app.binary_path, "-b", str(file), "--python", script, *tail]
     return [sys.executable, script, *tail]
+
+
+def _make_folder(out: Path) -> None:
+    """Raises EngineError("machine") when files cannot be put there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise EngineError(
+            "machine", f"Nothing can be written to {out} ({error.strerror or error}).", "Choose another folder."
+        ) from error
 
 
 def _save_copy() -> Path:

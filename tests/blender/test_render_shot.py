@@ -49,7 +49,7 @@ def test_frames_and_movie(shot, tmp_path):
 
 def test_a_folder_that_cannot_be_written(shot, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RuntimeError, match="cannot be made"):
+    with pytest.raises(RuntimeError, match=r"Nothing can be written to .*Choose another folder"):
         bpy.ops.threer.render_shot(directory=str(tmp_path / "file" / "render"))
 
 
@@ -91,3 +91,11 @@ def test_cancel_and_going_on(shot, tmp_path):
 
 def test_no_camera():
     assert not bpy.ops.threer.render_shot.poll()
+
+
+@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write everywhere")
+def test_a_folder_that_is_read_only(shot, tmp_path):
+    out = tmp_path / "locked"
+    out.mkdir(mode=0o555)
+    with pytest.raises(RuntimeError, match="Nothing can be written to"):
+        bpy.ops.threer.render_shot(directory=str(out))
