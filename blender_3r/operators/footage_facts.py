@@ -1,4 +1,4 @@
-"""What the panel tells of the picked footage before anything is decoded. Knows nothing of bpy."""
+"""What the panel tells of the picked footage before anything is decoded. Of bpy it uses the translation only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..engine.errors import EngineError
 from ..engine.jobfolder import JobFolder
@@ -87,12 +89,12 @@ def _describe_movies(source: Source, read_movie: Callable[[str], MovieFacts]) ->
     footage = Footage(source.kind, size=(first.width, first.height), fps=first.fps, warnings=list(source.warnings))
     if source.kind == "movie":
         footage.count = footage.last = first.frames
-        footage.text = f"{_plural(first.frames, 'frame')}, {size}, {first.fps:.4g} fps"
+        footage.text = ", ".join((_frames(first.frames), size, f"{first.fps:.4g} fps"))
         _warn_of_few(footage)
     else:
         footage.count = len(facts)
         footage.last = min(movie.frames for movie in facts)
-        footage.text = f"{len(facts)} cameras, {size}, {first.fps:.4g} fps"
+        footage.text = ", ".join((iface_("{} cameras").format(len(facts)), size, f"{first.fps:.4g} fps"))
         if len({round(movie.fps, 2) for movie in facts}) > 1:
             footage.warnings.append("The movies differ in frame rate: are they from the same take?")
     _warn_of_size(footage)
@@ -113,14 +115,16 @@ def _describe_images(source: Source, read_size: Callable[[str], tuple[int, int]]
     shown = f"{sizes[0][0]} × {sizes[0][1]}"
     if source.kind == "sequence":
         footage.first, footage.last = source.numbers[0], source.numbers[-1]
-        footage.text = f"{_plural(len(files), 'frame')} ({footage.first} to {footage.last}), {shown}"
+        numbers = iface_("{} to {}").format(footage.first, footage.last)
+        footage.text = f"{_frames(len(files))} ({numbers}), {shown}"
         _warn_of_few(footage)
     else:
-        footage.text = f"{_plural(len(files), 'photo')}, {shown}"
+        count = iface_("1 photo") if len(files) == 1 else iface_("{} photos").format(len(files))
+        footage.text = f"{count}, {shown}"
         if len(files) == 1:
             footage.warnings.append("One image shows no depth by itself.")
     if len(set(sizes)) > 1:
-        footage.text += " and others"
+        footage.text = iface_("{} and others").format(footage.text)
         if source.kind == "sequence":
             footage.warnings.append("The images differ in size: are they photos rather than a sequence?")
     _warn_of_size(footage)
@@ -131,7 +135,8 @@ def _warn_of_few(footage: Footage) -> None:
     if footage.count == 1:
         footage.warnings.append("A single frame shows no depth by itself.")
     elif footage.count < FEW_FRAMES:
-        footage.warnings.append(f"Only {footage.count} frames: the camera must move enough between them.")
+        warning = iface_("Only {} frames: the camera must move enough between them.")
+        footage.warnings.append(warning.format(footage.count))
 
 
 def _warn_of_size(footage: Footage) -> None:
@@ -177,5 +182,5 @@ def _may_hold(folder: Path, source: Source) -> bool:
     return list(request.get("source", {}).get("files", ())) == list(source.files)
 
 
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def _frames(number: int) -> str:
+    return iface_("1 frame") if number == 1 else iface_("{} frames").format(number)

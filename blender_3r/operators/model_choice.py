@@ -1,8 +1,10 @@
-"""Which method and model a scene's settings mean, and what stands in the way of them. Knows bpy by its types only."""
+"""Which method and model a scene's settings mean, and what stands in the way. Of bpy it knows types and translation."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..client.library import library
 from ..client.model_facts import Model
@@ -88,18 +90,18 @@ def obstacle(settings: THREER_PG_settings) -> str:
     if not needs_model(settings):
         return ""
     if needs_full_engine():
-        return f"{NEEDS_FULL} Install it, or choose the method Classic."
+        return f"{iface_(NEEDS_FULL)} {iface_('Install it, or choose the method Classic.')}"
     catalogue = library.catalogue
     if catalogue.status != "known":
         return ""  # the engine will say
     id_ = model_id(settings)
     model = catalogue.models.get(id_)
     if model is None:
-        return f"There is no model {id_} on this machine's list: choose another one"
+        return iface_("There is no model {} on this machine's list: choose another one").format(id_)
     if not model.allowed:
-        return FORBIDDEN
+        return iface_(FORBIDDEN)
     if not model.downloaded:
-        return f"The weights of {model.title} are not on this machine: download them first"
+        return iface_("The weights of {} are not on this machine: download them first").format(model.title)
     return ""
 
 

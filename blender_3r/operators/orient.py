@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import bpy
 import numpy as np
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..engine.errors import EngineError
 from ..scene import orient
@@ -58,8 +59,10 @@ class THREER_OT_set_floor(_OrientOperator, bpy.types.Operator):
             points = picks.need_at_least(3, "The floor")
             matrix, plane = orient.level(points, orient.camera_places(context.scene, root))
             tilt = np.degrees(np.arccos(np.clip(plane.normal[2], -1, 1)))
-            text = f"Floor of {len(points)} points, turned by {tilt:.1f} degrees"
-            return matrix, text + (f", {plane.error:.3g} off on average." if len(points) > 3 else ".")
+            if len(points) == 3:
+                return matrix, iface_("Floor of 3 points, turned by {:.1f} degrees.").format(tilt)
+            words = iface_("Floor of {} points, turned by {:.1f} degrees, {:.3g} off on average.")
+            return matrix, words.format(len(points), tilt, plane.error)
 
         done = self.move(context, picked_points, matrix_of)
         if done == {"FINISHED"}:
@@ -76,8 +79,10 @@ class THREER_OT_set_origin(_OrientOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         def matrix_of(picks: Picks, root: bpy.types.Object) -> tuple[np.ndarray, str]:
             points = picks.need_at_least(1, "The origin")
-            where = "the selected point" if len(points) == 1 else f"the middle of {len(points)} points"
-            return orient.shift_origin(points), f"The origin is {where}."
+            words = iface_("The origin is the middle of {} points.").format(len(points))
+            if len(points) == 1:
+                words = iface_("The origin is the selected point.")
+            return orient.shift_origin(points), words
 
         return self.move(context, picked_points, matrix_of)
 
@@ -94,7 +99,8 @@ class THREER_OT_set_axis(_OrientOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         def matrix_of(picks: Picks, root: bpy.types.Object) -> tuple[np.ndarray, str]:
             start, end = picks.need(2, "An axis")[:: -1 if self.flip else 1]
-            return orient.turn_to_axis(start, end, self.axis), f"The {self.axis} axis runs along the two points."
+            words = iface_("The {} axis runs along the two points.").format(self.axis)
+            return orient.turn_to_axis(start, end, self.axis), words
 
         return self.move(context, picked_points, matrix_of)
 
@@ -117,7 +123,8 @@ class _SizeOperator(_OrientOperator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         def matrix_of(picks: Picks, root: bpy.types.Object) -> tuple[np.ndarray, str]:
             now, _ = self.measured(context, root)
-            return orient.scale_to(now, self.length), f"Scaled by {self.length / max(now, 1e-9):.4g}."
+            words = iface_("Scaled by {:.4g}.").format(self.length / max(now, 1e-9))
+            return orient.scale_to(now, self.length), words
 
         return self.move(context, lambda context, root: self.measured(context, root)[1], matrix_of)
 

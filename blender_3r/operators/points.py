@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 import numpy as np
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..scene import compat
 from ..scene.point_crop import fit_crop_box
@@ -96,7 +97,8 @@ class THREER_OT_show_views(PointsOperator, bpy.types.Operator):
         names = np.array(view_names(mesh) if mesh is not None else [], dtype=str)
         this = names == self.view
         if mesh is None or (self.which in ("ONLY", "TOGGLE") and not this.any()):
-            self.report({"ERROR"}, f"The points have no view {self.view!r}. Choose one of the list.")
+            words = iface_("The points have no view {!r}. Choose one of the list.")
+            self.report({"ERROR"}, words.format(self.view))
             return {"CANCELLED"}
         hidden = hidden_flags(mesh)
         hide_views(

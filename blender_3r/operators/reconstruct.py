@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from .. import preferences
 from ..client import environment
@@ -94,7 +95,7 @@ def _shortage(result: ImportResult) -> Iterator[str]:
     """A sentence if not all points came along."""
     if session.job.state.summary.get("points", 0) > result.point_count > 0:
         count = f"{result.point_count:,}".replace(",", " ")
-        yield f"{count} of the points are in the scene: Point Budget allows more."
+        yield iface_("{} of the points are in the scene: Point Budget allows more.").format(count)
 
 
 class THREER_OT_reconstruct(bpy.types.Operator):
@@ -126,7 +127,7 @@ class THREER_OT_reconstruct(bpy.types.Operator):
         if is_headless():
             return wait_for_job(self)
         if is_later:
-            self.report({"INFO"}, f"{session.waiting[-1].name} comes after the running job")
+            self.report({"INFO"}, iface_("{} comes after the running job").format(session.waiting[-1].name))
         return {"FINISHED"}
 
 
@@ -237,7 +238,7 @@ def wait_for_job(operator: bpy.types.Operator) -> set[str]:
     if failure is not None:
         operator.report({"ERROR"}, f"{failure.message} {failure.hint}".strip())
         return {"CANCELLED"}
-    operator.report({"INFO"}, str(state.summary.get("text") or f"{session.job.title} done"))
+    operator.report({"INFO"}, str(state.summary.get("text") or iface_("{} Done").format(iface_(session.job.title))))
     return {"FINISHED"}
 
 
@@ -313,7 +314,7 @@ def _poll(cls: type[bpy.types.Operator], is_possible: bool, reason: str) -> bool
 
 def _open(operator: bpy.types.Operator, path: Path) -> set[str]:
     if not os.path.exists(path):
-        operator.report({"WARNING"}, f"{path} is not there (any more)")
+        operator.report({"WARNING"}, iface_("{} is not there (any more)").format(path))
         return {"CANCELLED"}
     operator.report({"INFO"}, str(path))
     opener: Callable[..., set[str]] = bpy.ops.wm.path_open

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..scene import tags
 from ..scene.plate import look_through
@@ -55,8 +56,9 @@ class THREER_OT_step_camera(bpy.types.Operator):
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        way = "next" if properties.step > 0 else "previous"
-        return f"Look through the camera of the {way} photo; the render takes the photo's size"
+        if properties.step > 0:
+            return iface_("Look through the camera of the next photo; the render takes the photo's size")
+        return iface_("Look through the camera of the previous photo; the render takes the photo's size")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -80,7 +82,7 @@ class THREER_OT_step_camera(bpy.types.Operator):
             if space.use_local_camera:
                 space.camera = camera
             space.region_3d.view_perspective = "CAMERA"
-        self.report({"INFO"}, f"{camera.name} ({place + 1} of {len(cameras)})")
+        self.report({"INFO"}, iface_("{} ({} of {})").format(camera.name, place + 1, len(cameras)))
         return {"FINISHED"}
 
 

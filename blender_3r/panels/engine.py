@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..client import locks
 from ..client.doctor import BAD, GOOD, WARNING, Report
@@ -37,8 +38,8 @@ def draw_status(layout: bpy.types.UILayout) -> None:
         row.operator("threer.repair_engine", text="Repair Engine", icon="FILE_REFRESH")
     else:
         row.enabled = bpy.app.online_access
-        text = "Update Engine" if state == "outdated" else "Install Engine"
-        row.operator("threer.install_engine", text=text, icon="IMPORT")
+        is_old = state == "outdated"
+        row.operator("threer.install_engine", text="Update Engine" if is_old else "Install Engine", icon="IMPORT")
 
 
 def draw_preferences(layout: bpy.types.UILayout, preferences: bpy.types.AddonPreferences, folder: Path) -> None:
@@ -47,7 +48,7 @@ def draw_preferences(layout: bpy.types.UILayout, preferences: bpy.types.AddonPre
     row = layout.row()
     row.enabled = not session.is_installing
     row.prop(preferences, "profile", expand=True)
-    draw_wrapped(layout, f"{profile.text}; {profile.size_text}.")
+    draw_wrapped(layout, f"{iface_(profile.text)}; {iface_(profile.size_text)}.")
     box = layout.box()
     if session.is_installing:
         _draw_progress(box)
@@ -57,7 +58,8 @@ def draw_preferences(layout: bpy.types.UILayout, preferences: bpy.types.AddonPre
         _draw_report(box)
     if not session.engine.is_own:
         size = _size()
-        draw_wrapped(box, f"Place: {folder}{f', {size}' if size else ''}", icon="FILE_FOLDER")
+        place = f"{folder}, {size}" if size else str(folder)
+        draw_wrapped(box, iface_("Place: {}").format(place), icon="FILE_FOLDER")
     _draw_buttons(box)
 
 
@@ -68,8 +70,11 @@ def _draw_buttons(layout: bpy.types.UILayout) -> None:
     row = column.row(align=True)
     install = row.row(align=True)
     install.enabled = bpy.app.online_access
-    texts = {"ready": "Install Again", "outdated": "Update"}
-    install.operator("threer.install_engine", text=texts.get(session.engine.state, "Install"), icon="IMPORT")
+    if session.engine.state == "ready":
+        install.operator("threer.install_engine", text="Install Again", icon="IMPORT")
+    else:
+        is_old = session.engine.state == "outdated"
+        install.operator("threer.install_engine", text="Update" if is_old else "Install", icon="IMPORT")
     row.operator("threer.install_engine_wheels", text="From Folder...", icon="FILE_FOLDER")
     row = column.row(align=True)
     row.operator("threer.check_engine", icon="VIEWZOOM")
@@ -104,7 +109,8 @@ def progress_text(state: InstallState) -> str:
     percent = f"{state.fraction * 100:.0f} %"
     if not state.total_bytes:
         return percent
-    return f"{percent}   {state.done_bytes / 1e6:.0f} of {megabytes(state.total_bytes)}"
+    count = iface_("{:.0f} of {}").format(state.done_bytes / 1e6, megabytes(state.total_bytes))
+    return f"{percent}   {count}"
 
 
 def _draw_outcome(layout: bpy.types.UILayout) -> bool:
@@ -116,7 +122,7 @@ def _draw_outcome(layout: bpy.types.UILayout) -> bool:
     if state.status == "failed":
         _draw_failure(layout, state.failure)
     elif state.status == "cancelled":
-        layout.label(text=f"{work.title}: cancelled", icon="CANCEL")
+        layout.label(text=iface_("{}: cancelled").format(iface_(work.title)), icon="CANCEL")
     elif state.text:
         report = _report()
         icon = "ERROR" if report is not None and not report.is_healthy else "CHECKMARK"
@@ -140,7 +146,7 @@ def _size() -> str:
 def _draw_report(layout: bpy.types.UILayout) -> None:
     report = _report()
     for finding in report.findings if report is not None else ():
-        draw_wrapped(layout, f"{finding.name}: {finding.text}", icon=ICONS[finding.state])
+        draw_wrapped(layout, f"{iface_(finding.name)}: {iface_(finding.text)}", icon=ICONS[finding.state])
         if finding.hint:
             draw_wrapped(layout, finding.hint, icon="BLANK1")
 
@@ -150,7 +156,7 @@ def _draw_failure(layout: bpy.types.UILayout, failure: object) -> None:
     column.alert = True
     draw_wrapped(column, failure.message, icon="ERROR")
     draw_wrapped(layout, failure.hint, icon="BLANK1")
-    draw_wrapped(layout, f"Log: {session.installer.log}", icon="BLANK1")
+    draw_wrapped(layout, f"{iface_('Log')}: {session.installer.log}", icon="BLANK1")
     layout.operator("threer.open_log", icon="TEXT").is_install = True
 
 
@@ -173,7 +179,7 @@ class THREER_PT_engine(bpy.types.Panel):
             draw_wrapped(layout, session.engine.text, icon="CHECKMARK")
         if not session.engine.is_own:
             if size := _size():
-                layout.label(text=f"{size} on disk", icon="DISK_DRIVE")
+                layout.label(text=iface_("{} on disk").format(size), icon="DISK_DRIVE")
             row = layout.row(align=True)
             row.operator("threer.check_engine", icon="VIEWZOOM")
             row.operator("threer.repair_engine", icon="FILE_REFRESH")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..client import licences
 from ..client.library import library
@@ -35,7 +36,7 @@ def draw_licence(
     column = layout.column()
     column.label(text=model.title, icon="OUTLINER_DATA_CAMERA")
     draw_commercial(column, model)
-    draw_wrapped(column, f"Licence: {model.license}", icon="TEXT", width_px=WIDTH_PX)
+    draw_wrapped(column, iface_("Licence: {}").format(model.license), icon="TEXT", width_px=WIDTH_PX)
     for sentence in SUMMARIES.get(model.license, ()):
         draw_wrapped(column, sentence, icon="BLANK1", width_px=WIDTH_PX)
     if model.notes:
@@ -47,8 +48,10 @@ def draw_licence(
     column.separator()
     draw_wrapped(column, model.source, icon="IMPORT", width_px=WIDTH_PX)
     size = download_size(model)
-    free = f" {megabytes(free_bytes)} are free there." if free_bytes is not None else ""
-    draw_wrapped(column, f"{size[0].upper()}{size[1:]} into {folder}.{free}", icon="DISK_DRIVE", width_px=WIDTH_PX)
+    place = iface_("{} into {}.").format(f"{size[0].upper()}{size[1:]}", folder)
+    if free_bytes is not None:
+        place += " " + iface_("{} are free there.").format(megabytes(free_bytes))
+    draw_wrapped(column, place, icon="DISK_DRIVE", width_px=WIDTH_PX)
     row = column.row()
     row.enabled = bool(pages) or not model.license_url or model.id in library.read
     row.prop(operator, "accept")
@@ -63,7 +66,7 @@ def _draw_text(layout: bpy.types.UILayout, operator: bpy.types.Operator, pages: 
     for line in (*lines, *[""] * (licences.PAGE_LINES - len(lines))):  # so that the buttons stay where they are
         column.label(text=line)
     row = layout.row()
-    row.label(text=f"Full text, page {number} of {len(pages)}")
+    row.label(text=iface_("Full text, page {} of {}").format(number, len(pages)))
     row.prop(operator, "page", text="Page")
 
 
@@ -93,19 +96,27 @@ def draw_removal(layout: bpy.types.UILayout, model: Model) -> None:
     """What will be gone."""
     column = layout.column()
     if model.own:
-        draw_wrapped(column, f"{model.title} is taken from the list. The file itself stays where it is.", icon="INFO")
+        sentence = iface_("{} is taken from the list. The file itself stays where it is.").format(model.title)
+        draw_wrapped(column, sentence, icon="INFO")
         return
     size = f" ({megabytes(model.download_bytes)})" if model.download_bytes else ""
-    draw_wrapped(column, f"The files of {model.title}{size} are deleted from this machine.", icon="TRASH")
+    sentence = iface_("The files of {} are deleted from this machine.").format(f"{model.title}{size}")
+    draw_wrapped(column, sentence, icon="TRASH")
     draw_wrapped(column, "Other programs that share the models folder lose them too.", icon="BLANK1")
 
 
 def download_size(model: Model) -> str:
     """ "about 2.8 GB", "about 1.9 of 2.8 GB left", or that nobody knows."""
     if not model.download_bytes:
-        return "a download of unknown size"
-    about = "about " if model.download_is_estimate else ""
+        return iface_("a download of unknown size")
+    size = megabytes(model.download_bytes)
     if model.begun_bytes:
         left = max(0, model.download_bytes - model.begun_bytes)
-        return f"{about}{megabytes(left)} of {megabytes(model.download_bytes)} still to come"
-    return f"{about}{megabytes(model.download_bytes)}"
+        size = iface_("{} of {} still to come").format(megabytes(left), size)
+    return iface_("about {}").format(size) if model.download_is_estimate else size
+
+
+def memory_size(model: Model) -> str:
+    """ "3.3 GB of memory", "about 3.3 GB of memory"."""
+    words = iface_("about {} of memory") if model.memory_is_estimate else iface_("{} of memory")
+    return words.format(megabytes(model.memory_bytes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..client.library import library
 from ..client.model_facts import Model
@@ -81,7 +82,7 @@ def _draw_suggested(layout: bpy.types.UILayout, picked: Pick) -> None:
     if download is not None:
         draw_download(layout, download)
     elif model is not None:
-        text = f"Download {model.title}..."
+        text = iface_("Download {}...").format(model.title)
         layout.operator("threer.download_model", text=text, icon="IMPORT").model = model.id
 
 
@@ -101,9 +102,10 @@ def _draw_network(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> N
     if model is not None:
         _draw_model(layout, model)
     elif library.catalogue.status == "known":
-        draw_wrapped(layout, f"There is no model {id_} on this machine's list. Choose another one.", icon="ERROR")
+        sentence = iface_("There is no model {} on this machine's list. Choose another one.").format(id_)
+        draw_wrapped(layout, sentence, icon="ERROR")
     elif library.catalogue.status == "failed":
-        draw_wrapped(layout, f"{library.catalogue.failure.message} See Models.", icon="ERROR")
+        draw_wrapped(layout, f"{library.catalogue.failure.message} {iface_('See Models.')}", icon="ERROR")
     _draw_options(layout, settings)
 
 
@@ -125,11 +127,13 @@ def _draw_model(layout: bpy.types.UILayout, model: Model) -> None:
     elif download is not None:
         draw_download(layout, download)
     elif not model.downloaded:
-        size = f" ({megabytes(model.download_bytes)})" if model.download_bytes else ""
-        draw_wrapped(layout, f"Its weights are not on this machine{size}.", icon="INFO")
+        sentence = iface_("Its weights are not on this machine.")
+        if model.download_bytes:
+            sentence = iface_("Its weights are not on this machine ({}).").format(megabytes(model.download_bytes))
+        draw_wrapped(layout, sentence, icon="INFO")
         layout.operator("threer.download_model", text="Download...", icon="IMPORT").model = model.id
     elif not model.commercial_use:
-        draw_wrapped(layout, f"{model.license}: no commercial use", icon="INFO")
+        draw_wrapped(layout, iface_("{}: no commercial use").format(model.license), icon="INFO")
 
 
 def draw_estimate(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:

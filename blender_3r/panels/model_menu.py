@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..client.library import library
 from ..client.model_facts import Model
 from ..operators import model_choice
+from .licence import memory_size
 from .text import megabytes
 
 
@@ -30,7 +32,8 @@ class THREER_MT_model(bpy.types.Menu):
                 _draw_model(layout, model, model.id == model_choice.model_id(settings))
         hidden = model_choice.hidden_count()
         if hidden:
-            layout.label(text=f"{hidden} models that allow no commercial use are left out", icon="HIDE_ON")
+            sentence = iface_("{} models that allow no commercial use are left out.").format(hidden)
+            layout.label(text=sentence, icon="HIDE_ON")
 
 
 def _draw_model(layout: bpy.types.UILayout, model: Model, is_chosen: bool) -> None:
@@ -47,13 +50,12 @@ def _draw_model(layout: bpy.types.UILayout, model: Model, is_chosen: bool) -> No
 
 def facts(model: Model) -> str:
     """ "No commercial use, 2.8 GB on disk, 3.3 GB of memory"."""
-    parts = ["Commercial use allowed" if model.commercial_use else "No commercial use"]
+    parts = [iface_("Commercial use allowed") if model.commercial_use else iface_("No commercial use")]
     if model.download_bytes:
-        about = "about " if model.download_is_estimate else ""
-        parts.append(f"{about}{megabytes(model.download_bytes)} on disk")
+        words = iface_("about {} on disk") if model.download_is_estimate else iface_("{} on disk")
+        parts.append(words.format(megabytes(model.download_bytes)))
     if model.memory_bytes:
-        about = "about " if model.memory_is_estimate else ""
-        parts.append(f"{about}{megabytes(model.memory_bytes)} of memory")
+        parts.append(memory_size(model))
     return ", ".join(parts)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..client.library import library
 from ..client.model_facts import Download, Model
 from ..operators import model_choice
-from .licence import download_size, draw_commercial
+from .licence import download_size, draw_commercial, memory_size
 from .text import draw_wrapped, megabytes, time_left
 
 METHOD_TITLES = {"pairwise": "Pairwise", "streaming": "Streaming", "multiview": "Multi-View"}
@@ -37,7 +38,8 @@ def draw_models(layout: bpy.types.UILayout) -> None:
                 _draw_model(column, model)
     hidden = model_choice.hidden_count()
     if hidden:
-        draw_wrapped(layout, f"{hidden} models that allow no commercial use are left out.", icon="HIDE_ON")
+        sentence = iface_("{} models that allow no commercial use are left out.").format(hidden)
+        draw_wrapped(layout, sentence, icon="HIDE_ON")
     for problem in catalogue.problems:
         draw_wrapped(layout, problem, icon="ERROR")
     _draw_foot(layout)
@@ -56,7 +58,7 @@ def _draw_messages(layout: bpy.types.UILayout) -> None:
         draw_wrapped(column, catalogue.failure.message, icon="ERROR")
         draw_wrapped(box, catalogue.failure.hint, icon="BLANK1")
         if catalogue.failure.log:
-            draw_wrapped(box, f"Log: {catalogue.log}: {catalogue.failure.log[-1][:120]}", icon="BLANK1")
+            draw_wrapped(box, f"{iface_('Log')}: {catalogue.log}: {catalogue.failure.log[-1][:120]}", icon="BLANK1")
     else:
         draw_wrapped(column, catalogue.note, icon="CHECKMARK")
     row.operator("threer.dismiss_models", text="", icon="X", emboss=False)
@@ -76,8 +78,11 @@ def _draw_foot(layout: bpy.types.UILayout) -> None:
     row.operator("threer.refresh_models", text="", icon="FILE_REFRESH")
     if catalogue.is_adding:
         draw_wrapped(layout, "The checkpoint is being looked at.", icon="SORTTIME")
-    free = f", {megabytes(catalogue.free_bytes)} free" if catalogue.free_bytes is not None else ""
-    draw_wrapped(layout, f"Folder: {catalogue.hub}{free}", icon="FILE_FOLDER")
+    if catalogue.free_bytes is None:
+        place = iface_("Folder: {}").format(catalogue.hub)
+    else:
+        place = iface_("Folder: {}, {} free").format(catalogue.hub, megabytes(catalogue.free_bytes))
+    draw_wrapped(layout, place, icon="FILE_FOLDER")
 
 
 # -- one model
@@ -145,7 +150,7 @@ def bar_text(download: Download) -> str:
     """ "43 %   1 184 of 2 755 MB"."""
     if not download.total:
         return "0 %"
-    count = f"{download.done / 1e6:,.0f} of {download.total / 1e6:,.0f} MB".replace(",", " ")
+    count = iface_("{:,.0f} of {:,.0f} MB").format(download.done / 1e6, download.total / 1e6).replace(",", " ")
     return f"{download.fraction * 100:.0f} %   {count}"
 
 
@@ -153,7 +158,7 @@ def state_text(download: Download) -> str:
     """What goes on, in words."""
     if download.status == "running":
         left = f", {time_left(download.eta_s)}" if download.eta_s is not None else ""
-        return f"{download.stage or 'Looking at the server'}{left}"
+        return f"{iface_(download.stage or 'Looking at the server')}{left}"
     return {
         "waiting": "Waits for the other download",
         "pausing": "Stopping",
@@ -174,7 +179,7 @@ def _draw_details(layout: bpy.types.UILayout, model: Model) -> None:
     if model.good_for:
         draw_wrapped(column, model.good_for, icon="INFO")
     draw_commercial(column, model)
-    draw_wrapped(column, f"Licence: {model.license}", icon="TEXT")
+    draw_wrapped(column, iface_("Licence: {}").format(model.license), icon="TEXT")
     draw_wrapped(column, _sizes(model), icon="MEMORY")
     if model.notes:
         draw_wrapped(column, model.notes, icon="BLANK1")
@@ -191,10 +196,9 @@ def _draw_details(layout: bpy.types.UILayout, model: Model) -> None:
 def _sizes(model: Model) -> str:
     parts = [download_size(model)] if not model.downloaded or model.own else [megabytes(model.download_bytes)]
     if model.memory_bytes:
-        about = "about " if model.memory_is_estimate else ""
-        parts.append(f"{about}{megabytes(model.memory_bytes)} of memory")
+        parts.append(memory_size(model))
     if model.image_size:
-        parts.append(f"images of {model.image_size} pixels")
+        parts.append(iface_("images of {} pixels").format(model.image_size))
     return ", ".join(parts)
 
 

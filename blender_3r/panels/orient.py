@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..scene.orient_picks import find_root
 from ..scene.shown import edited_clip
@@ -31,7 +32,7 @@ class _Orient:
         column.operator("threer.set_origin", icon="EMPTY_AXIS")
         row = column.row(align=True)
         for axis in "XY":
-            row.operator("threer.set_axis", text=f"Set {axis} Axis").axis = axis
+            row.operator("threer.set_axis", text=iface_("Set {} Axis").format(axis)).axis = axis
         column = layout.column(align=True)
         column.operator_context = "INVOKE_DEFAULT"
         column.operator("threer.set_distance", text="Set Distance...", icon="DRIVER_DISTANCE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_iface as iface_
 
 from ..operators.points import listed_views
 from ..scene import compat, dynamic
@@ -93,7 +94,7 @@ class THREER_PT_points(_PointsPanel, bpy.types.Panel):
         if can_be_cloud():
             kind = "Mesh" if isinstance(points.data, bpy.types.Mesh) else "Point Cloud"
             other = "Point Cloud" if kind == "Mesh" else "Mesh"
-            layout.operator("threer.change_points", text=f"{kind}: Turn into {other}")
+            layout.operator("threer.change_points", text=iface_("{}: Turn into {}").format(iface_(kind), iface_(other)))
 
 
 class THREER_PT_point_moving(_PointsPanel, bpy.types.Panel):

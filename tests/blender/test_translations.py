@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import string
 import time
 from pathlib import Path
@@ -12,7 +13,9 @@ import bpy
 import extension
 import pytest
 
-from blender_3r import registration, translations
+from blender_3r import properties, registration, translations
+from blender_3r.scene import dynamic, point_nodes
+from blender_3r.translations import german
 
 try:
     from bl_i18n_utils import bl_extract_messages, settings, utils
@@ -21,6 +24,8 @@ except ImportError:  # its name from Blender 5.0 on
 
 PACKAGE = extension.ROOT / "blender_3r"
 DEFAULT, BUTTON = translations.DEFAULT, translations.BUTTON
+UNITS = {"min"}
+UNNAMED = {"rna_type", "name", "filepath", "directory"}  # Blender's own, and what its file browser fills in
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +55,9 @@ def threer():
 def constants():
     """Every string of the sources."""
     trees = [
-        ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py") if path.stem != "translations"
+        ast.parse(path.read_text(encoding="utf-8"))
+        for path in PACKAGE.rglob("*.py")
+        if "translations" not in path.parts
     ]
     nodes = (node for tree in trees for node in ast.walk(tree))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
@@ -91,35 +98,110 @@ def test_main_panels_sentences_are_extracted(extracted):
         assert (BUTTON, words) in extracted
 
 
-def test_german_translates_what_is_there_in_its_context(extracted, constants):
+def test_german_translates_what_is_there_in_its_context(extracted, constants, threer):
+    found = extracted | class_words()  # of choices that are put together from others
     stale = [
         (context, words)
         for context, words in translations.MESSAGES
-        if (context, words) not in extracted and (context == BUTTON or words not in constants)
+        if (context, words) not in found and (context == BUTTON or words not in constants)
     ]
-    assert stale == []
+    assert sorted(stale) == []
 
 
 def test_german_keeps_the_places_of_numbers_and_names():
     def places(words):
         return sorted((name, form) for _, name, form, _ in string.Formatter().parse(words) if name is not None)
 
-    for (_, english), german in translations.MESSAGES.items():
-        assert places(english) == places(german), english
-        assert english.endswith(".") == german.endswith("."), english
+    for (_, english), other in translations.MESSAGES.items():
+        assert places(english) == places(other), english
+        assert english.endswith(".") == other.endswith("."), english
 
 
-def test_german_covers_the_tab(threer):
-    """The settings of the tab, of which new ones may wait for their words, and the buttons that every artist meets."""
-    shown = [
-        item for item in threer.bl_rna.properties if not item.is_hidden and item.type not in ("COLLECTION", "POINTER")
-    ]
-    labels = {item.name for item in shown} - {"Name"}
-    left = {label for label in labels if (DEFAULT, label) not in translations.MESSAGES}
-    assert len(left) < 0.1 * len(labels), left
-    assert len(labels) > 25
-    for words in ("Reconstruct", "Cancel", "Retry", "Import Reconstruction...", "Install Engine"):
-        assert (BUTTON, words) in translations.MESSAGES
+def test_german_is_complete(threer):
+    """Labels, tool tips and menu entries of all classes, and the sentences of panels and operators."""
+    own = class_words() | input_words() | python_words() | wrapped_words()
+    own = {(context, words) for context, words in own if any(letter.isalpha() for letter in words)}
+    known = set(translations.MESSAGES) | {(DEFAULT, words) for words in german.SAME}
+    # A text given to a button is extracted for both contexts; one that is filled in is looked up as a sentence.
+    known |= {(BUTTON, words) for context, words in known if context == DEFAULT and "{}" in words}
+    assert sorted(own - known) == []
+    assert len(own) > 500
+
+
+def test_no_sentence_is_filled_in_before_it_is_translated():
+    """In panels, f-strings may put together what was translated, and hold no words of their own."""
+    found = []
+    for path in sorted((PACKAGE / "panels").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else ()
+            words = " ".join(part.value for part in parts if isinstance(part, ast.Constant))
+            if set(re.findall("[A-Za-z]{3,}", words)) - UNITS:
+                found.append((path.name, node.lineno, words))
+    assert found == []
+
+
+def class_words():
+    """(context, words) of the labels and tool tips of every class and of its settings."""
+    found = set()
+    for cls in registration.CLASSES:
+        is_operator = issubclass(cls, bpy.types.Operator)
+        found.add((BUTTON if is_operator else DEFAULT, getattr(cls, "bl_label", "")))
+        if is_operator:
+            found.add((DEFAULT, cls.__doc__.strip()))
+            found |= words_of(getattr(bpy.ops.threer, cls.bl_idname.split(".")[1]).get_rna_type().properties)
+        if issubclass(cls, bpy.types.AddonPreferences):
+            found |= words_of(cls.bl_rna.properties[name] for name in cls.__annotations__)
+    for cls in properties.classes:
+        found |= words_of(cls.bl_rna.properties)
+    return found
+
+
+def words_of(items):
+    """Names and descriptions of settings that are shown, and of their choices."""
+    found = set()
+    for item in items:
+        if item.is_hidden or item.type == "COLLECTION" or item.identifier in UNNAMED:
+            continue
+        found |= {item.name, item.description}
+        if item.type == "ENUM":
+            found |= {words for choice in item.enum_items_static for words in (choice.name, choice.description)}
+    return {(DEFAULT, words) for words in found}
+
+
+def input_words():
+    """Of the modifiers' inputs."""
+    named = [(item.name, item.text) for item in point_nodes.INPUTS] + list(dynamic.INPUTS)
+    return {(DEFAULT, words) for pair in named for words in pair}
+
+
+def python_words():
+    """What Blender's extraction finds in the sources, but for the pieces of f-strings."""
+    options = settings.I18nSettings()
+    found = utils.I18nMessages.gen_empty_messages("3r", "0", 0, time.gmtime(), settings=options)
+    files = [str(path) for folder in ("panels", "operators") for path in sorted((PACKAGE / folder).glob("*.py"))]
+    bl_extract_messages.dump_py_messages_from_files(found.msgs, bl_extract_messages._gen_reports(None), files, options)
+    whole = {words for path in files for words in strings(Path(path))}
+    return {(context, words) for context, words in found.msgs if words in whole}
+
+
+def strings(path):
+    """Every string of a file that is no part of an f-string."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in parts)
+    return {node.value for node in constants if isinstance(node.value, str)}
+
+
+def wrapped_words():
+    """Sentences that panels hand to draw_wrapped, which looks them up."""
+    found = set()
+    for path in (PACKAGE / "panels").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+                name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+                if name == "draw_wrapped" and isinstance(node.args[1], ast.Constant):
+                    found.add((DEFAULT, node.args[1].value))
+    return found
 
 
 def test_words_are_handed_to_blender_and_taken_back(monkeypatch):
