@@ -31,8 +31,8 @@ def turned_on_the_spot(solution: Solution, given: Cameras) -> None:
     solution.warnings = [ON_THE_SPOT, *solution.warnings[1:]]  # in place of what a tripod is told as
 
 
-def corrected_views(predicted: Reconstruction, refined: Reconstruction) -> tuple[list[View], int]:
-    """(The refined views, the number of those among them that are only moved with their neighbours).
+def corrected_views(predicted: Reconstruction, refined: Reconstruction) -> tuple[list[View], list[str]]:
+    """(The refined views with all that were predicted, sentences about those that could not be refined).
 
     Frames of footage that are predicted and not refined move as the refined ones before and after them did. Others, and
     those that are told apart (another shot), stay as predicted.
@@ -54,4 +54,12 @@ def corrected_views(predicted: Reconstruction, refined: Reconstruction) -> tuple
         views[k] = replace(
             views[k], intrinsics=lens, world_from_camera=moved[k], error_px=None, note="", interpolated=is_near
         )
-    return views, len(lost)
+    told = []
+    if near:
+        told.append(
+            f"{len(near)} frames hold too few points: their cameras are the network's, moved with their neighbours'."
+        )
+    if len(lost) > len(near):
+        pictures = "frames" if predicted.kind == "video" else "photos"
+        told.append(f"{len(lost) - len(near)} {pictures} could not be refined: their cameras are the network's.")
+    return views, told

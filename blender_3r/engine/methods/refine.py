@@ -187,11 +187,7 @@ def _merged(
     """The refined cameras with what the network knows besides: other frames' cameras, metres, its own checks."""
     refined = make_reconstruction(frames, solution, lenses)
     told = [warning for warning in refined.warnings if "have no camera; " not in warning]
-    views, kept = corrected_views(predicted, refined)
-    if kept:
-        told.append(
-            f"{kept} frames hold too few points: their cameras are the network's, moved with their neighbours'."
-        )
+    views, others = corrected_views(predicted, refined)
     return replace(
         refined,
         views=views,
@@ -199,5 +195,5 @@ def _merged(
         motion="free",
         metric=predicted.metric,
         checks=[*predicted.checks, *won, *refined.checks],
-        warnings=[*predicted.warnings, *told],
+        warnings=[*predicted.warnings, *told, *others],
     )
