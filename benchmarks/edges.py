@@ -32,6 +32,7 @@ from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.media.frames import open_source
 from blender_3r.engine.reconstruction import Reconstruction, View
 from blender_3r.engine.source import source_from_path
+from blender_3r.scene.jobdata import read_job
 
 from .classic import FULL_REPORT, WORK, versions
 from .edge_measure import Edges, edge_displacement
@@ -52,10 +53,12 @@ _BETWEEN = "solved against true"
 @dataclass
 class Measured:
     """frames: what was rendered. edges: {camera: those of each frame}, and of the two renders against each other.
-    plates, renders: by frame, of the solved camera; (h, w, 3) uint8 RGB and (h, w, 4) float32, bent by the lens."""
+    plates, renders: by frame, of the solved camera; (h, w, 3) uint8 RGB and (h, w, 4) float32, bent by the lens.
+    up_deg: how far the way up that the import guesses is off."""
 
     scene: str
     frames: list[int]
+    up_deg: float
     edges: dict[str, list[Edges]] = field(default_factory=dict)
     plates: list[np.ndarray] = field(default_factory=list)
     renders: list[np.ndarray] = field(default_factory=list)
@@ -67,6 +70,7 @@ class Measured:
         for name in ("solved", "true"):
             cells += [f"{np.nanmean(means[name]):.3f}", f"{np.nanmax(means[name]):.3f}"]
         cells += [f"{np.nanmean(means[name]):.3f}" for name in (_BETWEEN, "by centres")]
+        cells.append(f"{self.up_deg:.2f}")
         return [*cells, f"{100 * np.mean([edges.share for edges in self.edges['solved']]):.0f} %"]
 
 
@@ -79,8 +83,8 @@ Written by `{command}`; what is measured and how: [README.md](README.md#edges).
 - Versions: {versions}
 
 | shot | frames | solved camera, mean px | its worst frame | true camera, mean px | its worst frame | \
-solved render against true render, mean px | solved, world laid on by centres, mean px | edges found |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+solved render against true render, mean px | solved, world laid on by centres, mean px | up, degrees off | edges found |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
 ![The demo shot: its own geometry through the solved camera over the plate](../docs/images/edges-courtyard.jpg)
@@ -163,9 +167,8 @@ def measure(name: str, folder: Path, movie: Path, work: Path, limit_s: float) ->
     run = run_measured([BLENDER_PYTHON, script, work / "spec.json"], work / "blender", limit_s, ROOT)
     if run.ending:
         raise RuntimeError(f"Blender did not render ({run.ending}): {run.stderr[-300:]}")
-    return _compare(
-        Measured(name, frames), work / "render", {"solved": solved, "true": true, "by centres": solved}, plates
-    )
+    measured = Measured(name, frames, _up_error(work / "job", spec["cameras"]["solved"]["matrix"]))
+    return _compare(measured, work / "render", {"solved": solved, "true": true, "by centres": solved}, plates)
 
 
 class _Plates:
@@ -206,6 +209,14 @@ def _alignment(solved: Reconstruction, true: Reconstruction, depth: float) -> np
         return (poses[:, None, :3, 3] + far * corners @ poses[:, :3, :3].swapaxes(1, 2)).reshape(-1, 3)
 
     return fit_similarity(looked_at(source, depth), looked_at(target, scale * depth)).matrix
+
+
+def _up_error(job: Path, true_from_solved: list[list[float]]) -> float:
+    """Degrees between the true vertical, +z, and what the import takes for it."""
+    guessed = read_job(job, 0).placement[2, :3]
+    true = np.array(true_from_solved)[2, :3]
+    cosine = guessed @ true / (np.linalg.norm(guessed) * np.linalg.norm(true))
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
 def _geometry(folder: Path, out: Path, true: Reconstruction, frame: int, plates: _Plates) -> dict[str, Any]:
