@@ -32,7 +32,7 @@ class THREER_MT_model(bpy.types.Menu):
                 _draw_model(layout, model, model.id == model_choice.model_id(settings))
         hidden = model_choice.hidden_count()
         if hidden:
-            sentence = iface_("{} models that allow no commercial use are left out.").format(hidden)
+            sentence = iface_("{} models that allow no commercial use are left out").format(hidden)
             layout.label(text=sentence, icon="HIDE_ON")
 
 

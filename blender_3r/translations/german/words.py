@@ -284,6 +284,7 @@ WORDS = {
     "{} into {}.": "{} nach {}.",
     "{} of {} still to come": "{} von {} noch zu laden",
     "{} models that allow no commercial use are left out.": "{} Modelle ohne kommerzielle Nutzung sind weggelassen.",
+    "{} models that allow no commercial use are left out": "{} Modelle ohne kommerzielle Nutzung sind weggelassen",
     "On This Machine": "Auf diesem Rechner",
     "To Download": "Zum Herunterladen",
     "This engine has no model for the method": "Diese Engine hat kein Modell für das Verfahren",
