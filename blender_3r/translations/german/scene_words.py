@@ -96,6 +96,8 @@ WORDS = {
     "Scaled by {:.4g}.": "Um {:.4g} skaliert.",
     "The origin is the middle of {} points.": "Der Ursprung ist die Mitte von {} Punkten.",
     "The origin is the selected point.": "Der Ursprung ist der ausgewählte Punkt.",
-    "The points have no view {!r}. Choose one of the list.": "Die Punkte haben keine Ansicht {!r}. Wähle eine der Liste.",
+    "The points have no view {!r}. Choose one of the list.": (
+        "Die Punkte haben keine Ansicht {!r}. Wähle eine der Liste."
+    ),
     "The {} axis runs along the two points.": "Die {}-Achse läuft durch die zwei Punkte.",
 }
