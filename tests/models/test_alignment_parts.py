@@ -126,6 +126,33 @@ def test_points_that_float_before_a_surer_surface_are_cleaned_away():
     assert not trusted(cleaned, 3.0)[0][7, 7]
 
 
+def test_cleaning_leaves_out_only_what_other_views_cannot_see():
+    """Views in many directions, beside a comparison of every pixel with every view."""
+    rng = np.random.default_rng(5)
+    height, width, count = 50, 70, 5
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, :3, :3] = [rotation_from_vector(np.array([0.1 * k, 0.5 * k, 0.0])) for k in range(count)]
+    poses[:, :3, 3] = 0.5 * rng.normal(size=(count, 3))
+    depth = [rng.uniform(0.5, 6.0, (height, width)).astype(np.float32) for _ in range(count)]
+    depth[1][:8], depth[2][3, 4] = 0.0, np.nan
+    confidence = [rng.uniform(0.0, 9.0, (height, width)).astype(np.float32) for _ in range(count)]
+    scene = Scene(poses, np.full(count, 40.0), np.full((count, 2), (35.0, 25.0)), depth, confidence)
+    left = [values.copy() for values in confidence]
+    for i in range(count):
+        points = scene.world_points(i)
+        for j in [j for j in range(count) if j != i]:
+            local = (points - poses[j, :3, 3]) @ poses[j, :3, :3]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                x, y = (np.rint(40.0 * local[..., k] / local[..., 2] + (35.0, 25.0)[k]) for k in (0, 1))
+            seen = (local[..., 2] > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            there = y[seen].astype(int), x[seen].astype(int)
+            wrong = (local[seen][:, 2] < 0.999 * depth[j][there]) & (left[i][seen] < left[j][there])
+            left[i][seen] = np.where(wrong, 0.0, left[i][seen])
+    assert 0.1 < np.mean([(after == 0).mean() for after in left]) < 0.9
+    for after, before in zip(clean(scene).confidence, left):
+        assert np.mean(after != before) < 1e-3  # rounding
+
+
 def test_surer_points_stay_and_lost_views_take_no_part():
     scene = two_views()
     scene.confidence[0][:] = 9.0

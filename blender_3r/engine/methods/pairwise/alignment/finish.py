@@ -24,7 +24,7 @@ from .scene import AlignSettings, Check, Report, no_check, no_report
 STAGE = "Finishing the alignment"
 # What cameras must hold: share of the path through all of them, degrees.
 HELD_PATH, HELD_DEGREES = 0.01, 0.5
-# Published steps that ended this share of that from the minimum stand, whatever the minimum is worth.
+# A result no further from the minimum than this share of it stands: it is as good as the minimum.
 NEAR = 0.2
 # Sets of weights drawn, and how far they spread about 1: little, for what is moved is to answer in proportion.
 DRAWS, SPREAD = 6, 0.25
@@ -43,30 +43,40 @@ def finished(
     """
     report(STAGE, 0, DRAWS + 1)
     try:
-        state, _ = minimise(predictions, settings, found, check_cancelled)
-        best = state.variables
+        best = minimise(predictions, settings, found, check_cancelled)[0].variables
         if not (np.isfinite(best.world_from_camera).all() and np.isfinite(found.world_from_camera).all()):
             return found
-        missing = shares_of_held(found, best)
-        if missing.max() <= NEAR:
-            return found
-        if missing.max() > 1.0:
-            return best
-        unsure = doubt(predictions, settings, best, report, check_cancelled)
+        is_held = stands(predictions, settings, found.world_from_camera, best, report, check_cancelled)
     except (np.linalg.LinAlgError, torch.linalg.LinAlgError):
         return found
     except (RuntimeError, ValueError) as error:  # of torch, of SciPy
         if "overflow" not in str(error) and "infs or NaNs" not in str(error):
             raise
         return found
-    return found if np.hypot(missing, unsure).max() <= 1.0 else best
+    return found if is_held else best
 
 
-def shares_of_held(found: Variables, other: Variables) -> np.ndarray:
-    """(2, n): how far each camera is from where the other variables have it, place and turn, in units of what must
-    hold.
+def stands(
+    predictions: PairPredictions,
+    settings: AlignSettings,
+    poses: np.ndarray,
+    best: Variables,
+    report: Report = no_report,
+    check_cancelled: Check = no_check,
+) -> bool:
+    """Whether poses (n, 4, 4), which come from these predictions, are expected to hold, judged from their minimum."""
+    missing = shares_of_held(poses, best.world_from_camera)
+    if missing.max() <= NEAR:
+        return True
+    if missing.max() > 1.0:
+        return False
+    return bool(np.hypot(missing, doubt(predictions, settings, best, report, check_cancelled)).max() <= 1.0)
+
+
+def shares_of_held(poses: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(2, n): how far each camera of poses (n, 4, 4) is from its target, place and turn, after the best similarity, in
+    units of what must hold.
     """
-    poses, target = found.world_from_camera, other.world_from_camera
     moved = fit_similarity(poses[:, :3, 3], target[:, :3, 3]).apply(poses[:, :3, 3])
     path = np.linalg.norm(np.diff(target[:, :3, 3], axis=0), axis=1).sum()
     shift = np.linalg.norm(moved - target[:, :3, 3], axis=1) / max(path, np.finfo(float).tiny)
@@ -100,7 +110,7 @@ def doubt(
         weights = random.gamma(SPREAD**-2, SPREAD**2, both.max() + 1)[both]
         drawn = [_weighted(sample, weights) for sample in samples]
         state = lowest(drawn, unknowns, best, most, check_cancelled, lambda: None)
-        total += shares_of_held(state.variables, best) ** 2
+        total += shares_of_held(state.variables.world_from_camera, best.world_from_camera) ** 2
     return np.sqrt(total / DRAWS) / SPREAD
 
 

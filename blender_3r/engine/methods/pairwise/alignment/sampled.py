@@ -49,11 +49,22 @@ def align_sampled(
     problem = build_problem(sample, settings.equal_pairs)
     start = make_start(sample, problem, on_grid, edge_scores(predictions))
     parameters, _ = optimize(problem, start, on_grid, report, check_cancelled)
-    centers = principal_points(predictions, settings)
     variables = _variables(problem, parameters, start.normalized, step)
     del problem, parameters
     if start.normalized:  # with known poses the minimum is that of another loss
         variables = finished(predictions, settings, variables, report, check_cancelled)
+    return with_depth(predictions, settings, variables, report, check_cancelled)
+
+
+def with_depth(
+    predictions: PairPredictions,
+    settings: AlignSettings,
+    variables: Variables,
+    report: Report = no_report,
+    check_cancelled: Check = no_check,
+) -> Scene:
+    """The scene of these cameras and pairs with the best depth of every pixel."""
+    centers = principal_points(predictions, settings)
     pixels = AllPixels(predictions, roles_of_images(predictions, settings.equal_pairs), centers, check_cancelled)
     report(STAGE, 0, 1)
     unknowns = Unknowns.of(len(predictions.edges), predictions.count, settings)
