@@ -13,7 +13,8 @@ import numpy as np
 LARGEST_TILT_DEG = 20.0  # between the cameras' guess of up and a floor's normal; between a wall and the vertical
 LARGEST_PITCH_DEG = 40.0  # the same about the cameras' own x axis, where they hardly tell
 _HELD_DEG = 3.0  # how level a camera is held
-_TRIALS = 1000
+_TRIALS = 10_000  # planes through three points: one in a thousand lies on a floor that holds a tenth of them
+_TRIED = 1500  # of those that stand as they should, how many are compared with all points
 _WALLS = 3  # that are sought
 _SHARE = 0.05  # of the points, that a floor or a wall has at least
 _FEWEST = 30
@@ -84,14 +85,16 @@ def find_floor(
 
     points (n, 3), camera centres (m, 3). None where no plane leans as little as cameras allows.
     """
-    normals, heights = _trios(points)
-    normals, heights = _facing(normals, heights, cameras.up)
+    low = points[points @ cameras.up < np.median(centres @ cameras.up)]
+    if len(low) < _FEWEST:
+        return None
+    normals, heights = _facing(*_trios(low), cameras.up)
     roll, pitch = cameras.leans(normals)
-    level = (np.abs(roll) < LARGEST_TILT_DEG) & (np.abs(pitch) < cameras.pitch_deg)
+    level = np.flatnonzero((np.abs(roll) < LARGEST_TILT_DEG) & (np.abs(pitch) < cameras.pitch_deg))[:_TRIED]
     normals, heights, pitch = normals[level], heights[level], pitch[level]
     above = np.mean(normals @ centres.T > heights[:, None] + 3 * tolerance, axis=1) > 0.5
     normals, heights, pitch = normals[above], heights[above], pitch[above]
-    if len(points) < _FEWEST or len(normals) == 0:
+    if len(normals) == 0:
         return None
     distance = normals @ points.T - heights[:, None]
     on = (np.abs(distance) < tolerance).sum(axis=1)
@@ -113,7 +116,7 @@ def _find_walls(points: np.ndarray, cameras: Held, tolerance: float) -> list[tup
     walls, left, total = [], points, len(points)
     while len(walls) < _WALLS and len(left) >= _FEWEST:
         normals, heights = _trios(left)
-        standing = np.abs(normals @ cameras.up) < np.sin(np.radians(LARGEST_TILT_DEG))
+        standing = np.flatnonzero(np.abs(normals @ cameras.up) < np.sin(np.radians(LARGEST_TILT_DEG)))[:_TRIED]
         normals, heights = normals[standing], heights[standing]
         if len(normals) == 0:
             break
