@@ -15,7 +15,7 @@ TOP=${BLENDER_3R_GUI:-${XDG_CACHE_HOME:-$HOME/.cache}/blender_3r/gui}
 ROOT=$TOP/root
 APT=$TOP/apt
 READY=$TOP/ready
-VERSION=1   # of the set-up: another one starts over
+VERSION=2   # of the set-up: another one starts over
 SUITE=trixie
 SIZE=${BLENDER_3R_WINDOW:-1280x900}
 PACKAGES="base-files bash coreutils dash libc-bin procps util-linux sed grep findutils blender python3-numpy
@@ -82,6 +82,10 @@ unpack() {
   for deb in "$APT"/archives/*.deb; do
     dpkg-deb --fsys-tarfile "$deb" | tar -x --no-same-owner --keep-directory-symlink -C "$ROOT" \
       --exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' --exclude='./usr/share/locale/*'
+  done
+  for deb in "$APT"/archives/blender-data_*.deb; do   # the language that is looked at
+    dpkg-deb --fsys-tarfile "$deb" | tar -x --no-same-owner -C "$ROOT" --wildcards './usr/share/locale/languages' \
+      './usr/share/locale/de/*'
   done
   # what the packages' own scripts would have done
   (cd "$ROOT" && printf '/%s\n' usr/lib/*/blas usr/lib/*/lapack) >"$ROOT/etc/ld.so.conf.d/00-alternatives.conf"
