@@ -45,7 +45,7 @@ from .scenes import NoData, data_folder, footage
 COURTYARD = "courtyard"  # the demo shot, whose scene is here
 SCENES = (COURTYARD, "syn_walk", "syn_moving", "syn_zoom")
 CAMERAS = ("solved", "true", "by centres")  # the last: solved, its world laid on by the cameras' places alone
-EVERY = 5  # of the frames that are rendered
+FIRST, EVERY = 5, 10  # frames that are rendered: between those whose depth is known
 SAMPLES = 16
 _BETWEEN = "solved against true"
 
@@ -148,7 +148,7 @@ def measure(name: str, folder: Path, movie: Path, work: Path, limit_s: float) ->
         (work / new).mkdir(parents=True)
     JobFolder(work / "truth").write_cameras(true)
     plates = _Plates(movie)
-    frames = [frame for frame in range(EVERY, len(true.views), EVERY) if solved.views[frame].is_solved]
+    frames = [frame for frame in range(FIRST, len(true.views), EVERY) if solved.views[frame].is_solved]
     shots = [_geometry(folder, work / "mesh", true, frame, plates) for frame in frames]
     depth = _typical_depth(work / "job", solved)
     spec = {
