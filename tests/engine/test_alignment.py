@@ -182,3 +182,23 @@ def test_the_smoothness_of_a_zoom_is_estimated(start, monkeypatch):
     relative = np.log(solution.cameras.focal / shot.cameras.focal)
     assert np.abs(relative).max() < 0.02
     assert np.sqrt(np.mean(np.diff(relative, 2) ** 2)) < 0.0006
+
+
+def test_tracks_that_were_lost_and_found_again_are_joined(shot):
+    """Ten tracks vanish for two frames, and go on under numbers of their own, beside points of their own."""
+    film_of, folder = shot
+    true, drifted, points = observed(film_of, noise=0.03)
+    count, again = len(points), np.arange(0, 50, 5)
+    seen = ~(np.isin(drifted.track, again) & np.isin(drifted.frame, (4, 5)))
+    track = drifted.track.copy()
+    later = np.isin(track, again) & (drifted.frame > 5)
+    track[later] = count + track[later] // 5
+    cut = Observations(drifted.frame[seen], track[seen], drifted.xy[seen])
+    offset = 0.002 * np.random.default_rng(1).normal(size=(len(again), 3))
+    with closing(open_source(source_from_path(film_of.write(folder / "joined")))) as frames:
+        aligned = align_tracks(frames, cut, film_of.cameras, np.concatenate([points, points[again] + offset]), 480)
+    assert np.isin(track, count + np.arange(len(again))).any()
+    assert np.array_equal(aligned.observations.track, drifted.track[seen])
+    joined = np.isin(aligned.observations.track, again) & (aligned.observations.frame > 5)
+    assert aligned.trusted[joined].mean() > 0.9
+    assert np.median(np.linalg.norm(aligned.observations.xy - true.xy[seen], axis=1)[joined]) < 0.1

@@ -19,6 +19,7 @@ import numpy as np
 from ..geometry.cameras import Cameras, Observations
 from ..media.frames import FrameSource
 from .bundle import residuals
+from .joins import join_tracks
 from .tracks import WINDOW
 
 STEPS = 3
@@ -31,7 +32,9 @@ ENOUGH_VIEWS = 2
 
 @dataclass(frozen=True)
 class Aligned:
-    """observations: all of those given, moved where found. trusted: (n,) bool, which may take part in a solve."""
+    """observations: all of those given, moved where found, and tracks that are one point under one number. trusted:
+    (n,) bool, which may take part in a solve.
+    """
 
     observations: Observations
     trusted: np.ndarray
@@ -46,7 +49,7 @@ def align_tracks(
     threads: int = 1,
     on_frame: Callable[[int], None] = lambda done: None,
 ) -> Aligned:
-    """Observations aligned over all frames that see the same point.
+    """Observations aligned over all frames that see the same point, tracks of one point joined.
 
     observations: in pixels of the original frames, sorted by frame. cameras, points (p, 3): a solve of them, nan where
     unknown. max_side: the longer side of the images looked at. The surface round a point is taken for a plane that
@@ -65,6 +68,9 @@ def align_tracks(
         total[observations.track[rows]] += patches
         on_frame(done)
     template = _Template.of(total)
+    owner = join_tracks(observations[candidates], cameras, points, template.look * np.sqrt(WEIGHT), ALIKE)
+    observations = replace(observations, track=owner[observations.track])
+    work = replace(work, observations=observations)
     xy, trusted = observations.xy.copy(), np.zeros(len(observations), bool)
     for number, (rows, (found, alike)) in enumerate(work.each_frame(lambda frame: frame.aligned(template)), start=1):
         different = alike.sum() < FEW * len(alike)
