@@ -159,6 +159,24 @@ def test_a_tripod_stands_in_one_place_and_keeps_its_depth(job):
     assert np.array_equal(made.job.read_view(3)["depth"], made.network.view(3)["depth"])
 
 
+def test_photos_are_matched_and_refined_too(job):
+    shot = film(7)
+    made = job(shot, NearlyRight(shot, focal=0.0), kind="photos")
+    summary = made.run()
+    assert path_error(made.network.cameras, shot.cameras) > 0.01
+    assert path_error(made.cameras, shot.cameras) < 0.003
+    assert np.abs(made.depth_errors()).max() < 0.015
+    check = next(check for check in summary["checks"] if check["name"] == "adjustment")
+    assert "matched in the photos" in check["text"]
+    assert len(made.job.read_npz("tracks")["frame"]) > 200
+
+
+def test_two_pictures_are_left_as_they_are(job):
+    made = job(film(2))
+    assert not any("refined" in warning for warning in made.run()["warnings"])
+    assert np.array_equal(made.cameras.world_from_camera, made.network.cameras.world_from_camera)
+
+
 def test_a_known_focal_is_kept(shot, job):
     made = job(shot)
     made.run(focal_px=FOCAL)

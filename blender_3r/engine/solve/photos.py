@@ -96,6 +96,7 @@ def _from_given(
         solution.pair_types = types
         weak = solution.support() < MIN_SUPPORT
         solution.cameras.world_from_camera[weak & ~(holds & given.solved)] = np.nan
+    if solution is not None and solution.kept.any() and solution.cameras.solved.sum() >= 2:
         solution.checks = check_solution(solution, lenses, graph_pairs(graph, inliers, solution.cameras.solved))
         settings.log(f"from the given cameras: {_describe(solution)}")
         if holds or not any(check.name in NEEDED and not check.passed for check in solution.checks):
