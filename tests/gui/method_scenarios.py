@@ -22,6 +22,7 @@ def methods(gui):
     assert gui.settings.method == "auto"
     yield from chosen(gui)
     yield from gui.shot("auto-footage")
+    footage = gui.settings.path
     for count, name in ((3, "auto-suggests"), (1, "auto-one-image")):
         gui.settings.path = photos(gui, count)
         yield from chosen(gui)
@@ -43,6 +44,10 @@ def methods(gui):
         yield from gui.pause(0.5)
         yield from gui.shot(f"options-{method}")
         bpy.utils.unregister_class(machine)
+    gui.settings.path = footage
+    gui.sidebar.tag_redraw()
+    yield from gui.pause(0.5)
+    yield from gui.shot("options-footage")
 
 
 def menu(gui):
