@@ -16,7 +16,7 @@ LIMIT_S = 240.0  # software rendering of a few small frames on a busy machine
 
 def render(gui):
     """The demo shot set up: rendered by the button's operator, cancelled, refused by folders, and by blender -b."""
-    yield from demo_job(gui)
+    yield from demo_job(gui, keeps_main=True)
     for panel in ("THREER_PT_report_open", "THREER_PT_export_open"):
         bpy.utils.unregister_class(getattr(bpy.types, panel))
     opened(gui, "shot", "THREER_PT_shot")

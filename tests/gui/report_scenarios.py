@@ -8,7 +8,7 @@ import bpy
 from scenarios import MOVIE, PYTHON, ROOT, opened
 
 
-def demo_job(gui):
+def demo_job(gui, keeps_main=False):
     """The demo shot solved and imported, and the panels of its quality and export open."""
     yield from gui.install()
     job = gui.out / "courtyard"
@@ -21,7 +21,8 @@ def demo_job(gui):
     bpy.ops.ed.undo_push(message="Import")
     opened(gui, "report", "THREER_PT_report")
     opened(gui, "export", "THREER_PT_export")
-    bpy.utils.unregister_class(bpy.types.THREER_PT_main)  # so that the panel begins at the top of the sidebar
+    if not keeps_main:
+        bpy.utils.unregister_class(bpy.types.THREER_PT_main)  # so that the panel begins at the top of the sidebar
     gui.area.tag_redraw()
     yield from gui.pause(1.0)
 
