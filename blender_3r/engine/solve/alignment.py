@@ -33,11 +33,12 @@ ENOUGH_VIEWS = 2
 @dataclass(frozen=True)
 class Aligned:
     """observations: all of those given, moved where found, and tracks that are one point under one number. trusted:
-    (n,) bool, which may take part in a solve.
+    (n,) bool, which may take part in a solve. source: (n,) which of those given each one is.
     """
 
     observations: Observations
     trusted: np.ndarray
+    source: np.ndarray
 
 
 def align_tracks(
@@ -49,13 +50,14 @@ def align_tracks(
     threads: int = 1,
     on_frame: Callable[[int], None] = lambda done: None,
 ) -> Aligned:
-    """Observations aligned over all frames that see the same point, tracks of one point joined.
+    """Observations aligned over all frames that see the same point, tracks of one point joined; sorted as before.
 
-    observations: in pixels of the original frames, sorted by frame. cameras, points (p, 3): a solve of them, nan where
-    unknown. max_side: the longer side of the images looked at. The surface round a point is taken for a plane that
-    faces the cameras. Not trusted are observations of no known point, those far from its image, and those whose patch
-    does not look like the others; but a frame that looks different as a whole keeps its tracked places. on_frame is
-    called 2 m times and may raise to stop. Every frame is read twice, and only one is in memory for each thread.
+    observations: in pixels of the original frames, sorted by frame, then track. cameras, points (p, 3): a solve of
+    them, nan where unknown. max_side: the longer side of the images looked at. The surface round a point is taken for a
+    plane that faces the cameras. Not trusted are observations of no known point, those far from its image, and those
+    whose patch does not look like the others; but a frame that looks different as a whole keeps its tracked places.
+    on_frame is called 2 m times and may raise to stop. Every frame is read twice, and only one is in memory for each
+    thread.
     """
     known = np.linalg.norm(residuals(observations, cameras, points), axis=1) < FARTHEST_PX  # false for nan
     views = np.bincount(observations.track[known], minlength=len(points))
@@ -77,7 +79,8 @@ def align_tracks(
         trusted[rows] = True if different else alike
         xy[rows] = np.where((alike & ~different)[:, None], found, xy[rows])
         on_frame(len(cameras) + number)
-    return Aligned(replace(observations, xy=xy), trusted)
+    order = np.lexsort((observations.track, observations.frame))
+    return Aligned(replace(observations, xy=xy)[order], trusted[order], order)
 
 
 @dataclass(frozen=True)

@@ -64,11 +64,12 @@ class Solution:
     @property
     def noise_px(self) -> float:
         """What half of all observations, kept or not, stay within, as a standard deviation."""
-        return self.noise_of(np.ones(len(self.error_px), bool))
+        return self.noise_of(np.arange(len(self.error_px)))
 
     def noise_of(self, chosen: np.ndarray) -> float:
-        """What half of the chosen (n,) observations stay within, as a standard deviation; inf for none."""
-        finite = self.error_px[chosen & np.isfinite(self.error_px)]
+        """What half of the observations with these numbers stay within, as a standard deviation; inf for none."""
+        error = self.error_px[chosen]
+        finite = error[np.isfinite(error)]
         return typical_error(np.stack([finite, finite], axis=1)) if len(finite) else float("inf")
 
     @property

@@ -112,7 +112,8 @@ def _complete(observations: Observations, start: KeyframeStart, lenses: LensMode
     except ValueError as error:
         settings.log(f"the aligned points cannot be solved: {error}")
         return _drop_weak(solution)
-    before, after = (found.noise_of(aligned.trusted) for found in (solution, again))
+    before = solution.noise_of(aligned.source[aligned.trusted])
+    after = again.noise_of(np.flatnonzero(aligned.trusted))
     settings.log(f"{100 * aligned.trusted.mean():.0f} % of the points aligned: {before:.3f} px became {after:.3f} px")
     return _drop_weak(again if after < before else solution)
 
