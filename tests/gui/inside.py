@@ -256,6 +256,7 @@ def main() -> None:
     sys.path[:0] = [str(here), str(here.parent)]
     import ease_scenarios
     import install_scenarios
+    import language_scenarios
     import method_scenarios
     import moving_scenarios
     import point_scenarios
@@ -271,6 +272,7 @@ def main() -> None:
         scenarios,
         ease_scenarios,
         install_scenarios,
+        language_scenarios,
         method_scenarios,
         moving_scenarios,
         point_scenarios,
