@@ -25,7 +25,7 @@ WINDOW = HERE / "blender-window.sh"
 SCENARIOS = """install_zip first_steps dropped clip_editor photos installing engine_care job troubles busy_artist
   disabled quits killed models methods
   points moving surfaces report
-  report_after_job export shot real_job""".split()
+  report_after_job export shot render real_job""".split()
 CANNOT = 77
 SETUP_S = 600
 PICTURES = """first_steps/offline first_steps/no-engine installing/installing installing/install-failed
