@@ -1,7 +1,7 @@
 """The pairwise method: network time against running pairs one by one, alignment against the published one, memory.
 
     .venv/models/bin/python -m benchmarks.pairwise [--parts network memory alignment truth agreement gpu] [--model M]
-                                                   [--turns N] [--device D] [--steps N] [--scale S] [--scenes NAME ...]
+        [--turns N] [--device D] [--steps N] [--scale S] [--noises NAME ...] [--scenes NAME ...] [--jobs N]
 
 Each part has its place in benchmarks/RESULTS.md; a run of less than a part's full problem writes
 out/benchmarks/RESULTS.md instead. Exit status: 0 all bars reached, 1 not all.
@@ -14,8 +14,10 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "out" / "benchmarks"
 FULL_REPORT = ROOT / "benchmarks" / "RESULTS.md"
 PARTS = ("network", "memory", "alignment", "truth", "agreement")
+KEPT = WORK / "pairwise" / "published"  # results of the published aligner in parts that measure no time
 NETWORK_SPEEDUP = 2.2
 LIMIT_S = 3600.0
 
@@ -140,12 +143,14 @@ def alignment(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
 
 def truth(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
     """How far cameras are off the truth, by size of the images, over scenes of three seeds."""
-    from . import pairwise_alignment as bench
+    from . import pairwise_agreement as bench
 
     rows, verdicts = [], []
+    tasks = [(size, seed, KEPT) for size in reversed(bench.TRUTH_SIZES) for seed in bench.TRUTH_SEEDS]
+    errors = dict(zip([task[:2] for task in tasks], _each(bench.truth_errors, tasks, options.jobs)))
     for size in bench.TRUTH_SIZES:
         name = f"{size[1]}x{size[0]}"
-        found = [bench.truth_errors(bench.shallow(size, seed)) for seed in bench.TRUTH_SEEDS]
+        found = [errors[size, seed] for seed in bench.TRUTH_SEEDS]
         worst = {key: tuple(max(one[key][k] for one in found) for k in (0, 1)) for key in found[0]}
         cells = [f"{worst[key][k]:.2f}" if key in worst else "" for key, _ in bench.ALGORITHMS for k in (0, 1)]
         rows.append([name, *cells])
@@ -174,11 +179,8 @@ def agreement(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
     except NoData as error:
         print(error, file=sys.stderr)
         shots = None
-    rows = []
-    for case in cases(shots):
-        if not options.scenes or case.scene in options.scenes:
-            rows.append(bench.measure(case, WORK / "pairwise" / "published"))
-            print(" | ".join(rows[-1].cells()), flush=True)
+    asked = [k for k, case in enumerate(cases(shots)) if not options.scenes or case.scene in options.scenes]
+    rows = _each(bench.measure, [(number, shots, KEPT) for number in asked], options.jobs)
     (same, good), (held, bad), _ = bench.summary(rows)
     verdicts = [
         Verdict("published result holds: cases where the default is as published", f"{same}", f"{good}", same == good),
@@ -209,6 +211,16 @@ def gpu(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
     return "\n\n".join(parts), []
 
 
+def _each(function: Callable[..., Any], tasks: list[tuple[Any, ...]], jobs: int) -> list[Any]:
+    """Results of function over tasks, in their order; printed as they come. jobs: how many processes."""
+    found = []
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        for task, result in zip(tasks, pool.map(function, *zip(*tasks))):
+            print(*task[:-1], result, flush=True)
+            found.append(result)
+    return found
+
+
 def _network(way: str, options: argparse.Namespace, *more: str) -> dict[str, Any]:
     """Facts of one child process. Raises SystemExit with its last words when it fails."""
     command = [sys.executable, "-m", "benchmarks.pairwise_network", way, "--model", options.model, *more]
@@ -233,6 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=300, help="of the published aligner")
     parser.add_argument("--scale", type=float, default=1.0, help="of the images' sides in the part alignment")
     parser.add_argument("--scenes", nargs="+", default=[], help="of the part agreement; all by default")
+    parser.add_argument("--jobs", type=int, default=1, help="processes of the parts truth and agreement")
     parser.add_argument("--noises", nargs="+", default=["white"], help="kinds of noise in the part alignment")
     return parser
 
