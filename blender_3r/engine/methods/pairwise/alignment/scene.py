@@ -30,9 +30,10 @@ def no_check() -> None:
 class AlignSettings:
     """How pairs are joined into a scene. Whatever is per image follows the order of PairPredictions.sizes.
 
-    algorithm: "reference" (the published one), "sampled" (the same on some of the pixels, and the minimum
-    where its end is not expected to hold; see finish.py), or "fast" (the minimum of the same loss by second-order steps). iterations, schedule ("cosine" or "linear"), learning_rate, last_rate: of the
-    first two's Adam. shared_focal: one focal length for all images.
+    algorithm: "reference" (the published one), "sampled" (the same on some of the pixels; the minimum where the end of
+    its steps is not expected to hold, see finish.py), or "fast" (the minimum of the same loss by second-order steps).
+    iterations, schedule ("cosine" or "linear"), learning_rate, last_rate: of the first two's Adam. shared_focal: one
+    focal length for all images.
     known_focals: (n,) network pixels, nan where unknown. known_poses: (n, 4, 4) world_from_camera, nan where unknown;
     two at least. known_principal_points: (n, 2) network pixels, the first pixel's centre at 0, nan where unknown.
     start: "tree" (maximum spanning tree of the pairs), or "known_poses" (all poses and focals are known, each pair is
