@@ -7,6 +7,7 @@ import bpy
 from .operators import footage
 from .operators.import_job import KIND_ITEMS, MOVING_ITEMS
 from .surface_properties import THREER_PG_surfaces
+from .translations import OWN
 
 
 def _picked(self: THREER_PG_settings, context: bpy.types.Context) -> None:
@@ -159,6 +160,11 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
         "followed, the network's cameras stay",
         default=True,
     )
+    hold_scale: bpy.props.BoolProperty(
+        name="Hold Scale",
+        description="While refining, keep the scale of the shot as the network's depth has it: for footage with "
+        "stretches in which few points can be followed",
+    )
     device: bpy.props.EnumProperty(
         name="Device",
         description="What computes the network",
@@ -207,6 +213,7 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
             ("fine", "Fine", "More features and denser points, several times slower"),
         ),
         default="normal",
+        translation_context=OWN,
     )
     focal_known: bpy.props.EnumProperty(
         name="Focal Length",

@@ -132,6 +132,8 @@ def _method_settings(settings: THREER_PG_settings) -> dict[str, Any]:
         values["chunk_size"] = settings.chunk_size
     if settings.refine and can_refine(settings):
         values["refine"] = True
+        if settings.hold_scale and settings.dense:
+            values["depth_prior"] = "model"
     return values
 
 

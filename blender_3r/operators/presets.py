@@ -13,7 +13,7 @@ from bl_operators.presets import AddPresetBase
 SUBFOLDER = "blender_3r"  # of Blender's folders for presets, and of ours
 HERE = str(Path(__file__).resolve().parent.parent)
 NAMES = (
-    *("method", "model", "every", "chunk_size", "refine"),
+    *("method", "model", "every", "chunk_size", "refine", "hold_scale"),
     *("device", "card", "precision", "use_memory_limit", "memory_gb", "allow_smaller"),
     *("quality", "lens", "dense", "points", "points_as", "match_scene", "moving", "find_moving", "slideshow"),
 )

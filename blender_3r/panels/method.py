@@ -116,6 +116,8 @@ def _draw_options(layout: bpy.types.UILayout, settings: THREER_PG_settings) -> N
         layout.prop(settings, "every")
     if method in model_choice.DEFAULTS and model_choice.can_refine(settings):
         layout.prop(settings, "refine")
+        if settings.refine and settings.dense:
+            layout.prop(settings, "hold_scale")
 
 
 def _draw_model(layout: bpy.types.UILayout, model: Model) -> None:

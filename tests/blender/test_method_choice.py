@@ -249,6 +249,15 @@ def test_the_default_follows_the_rule_on_commercial_use(zoo, threer):  # noqa: F
     assert model_choice.model_id(threer) == MAST3R, "there is no other; the panel says that it may not be used"
 
 
+def test_the_scale_is_held_only_while_cameras_are_refined(zoo, threer):  # noqa: F811
+    zoo()
+    threer.path, threer.method, threer.hold_scale = str(MOVIE), "streaming", True
+    assert reconstruct.request_of(threer)["settings"]["depth_prior"] == "model"
+    threer.refine = False
+    assert "depth_prior" not in reconstruct.request_of(threer)["settings"]
+    assert "<hold_scale>" not in drawn()
+
+
 def test_options_of_the_methods(zoo, threer, monkeypatch):  # noqa: F811
     zoo()
     threer.path = str(MOVIE)
@@ -271,5 +280,5 @@ def test_options_of_the_methods(zoo, threer, monkeypatch):  # noqa: F811
     assert drawn_and_sent("auto") == (set(), set(everything))
     picked = Pick("streaming", "wint3r-512", "Streaming with WinT3R 512: 2400 frames.")
     monkeypatch.setattr(model_choice, "pick", lambda settings: picked)
-    assert "Streaming with WinT3R 512: 2400 frames. <every> <refine>" in drawn()
+    assert "Streaming with WinT3R 512: 2400 frames. <every> <refine> <hold_scale>" in drawn()
     assert THREER_PT_machine.poll(bpy.context)

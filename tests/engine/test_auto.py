@@ -274,6 +274,10 @@ def test_a_choice_makes_a_request():
     assert made["settings"] == {"quality": "draft", "model": "mast3r-512"}
     assert made["auto"]["why"] == "Pairwise: why."
     assert request == {"method": "auto", "settings": {"quality": "draft"}}
+    refined = {"refine": True, "depth_prior": "model"}
+    for choice, kept in ((Choice("classic"), {}), (Choice("streaming", "wint3r-512"), refined)):
+        made = resolved({"method": "auto", "settings": refined}, choice)["settings"]
+        assert {name: value for name, value in made.items() if name != "model"} == kept
     with pytest.raises(EngineError, match="Only a network") as caught:
         resolved(request, pick("photos", 1))
     assert caught.value.kind == "machine"

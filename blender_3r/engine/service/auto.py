@@ -183,6 +183,8 @@ def resolved(request: dict[str, Any], choice: Choice) -> dict[str, Any]:
         settings["model"] = choice.model
     else:
         settings.pop("refine", None)  # of networks: without one it is no reason to compute anything anew
+        if settings.get("depth_prior") == "model":
+            del settings["depth_prior"]
     return {**request, "method": choice.method, "settings": settings, AUTO: choice.to_json()}
 
 

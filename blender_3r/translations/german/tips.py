@@ -62,6 +62,9 @@ TIPS = {
     "network's cameras stay": "Verfolgt Punkte durch das Material und richtet die Kameras des Netzes aus, bis sie "
     "daran haften, und die Tiefe an ihnen. Das dauert etwa so lange wie die Kameras beim klassischen Verfahren. Wo "
     "zu wenig verfolgt werden kann, bleiben die Kameras des Netzes",
+    "While refining, keep the scale of the shot as the network's depth has it: for footage with stretches in which few "
+    "points can be followed": "Hält beim Verfeinern den Maßstab der Aufnahme so, wie ihn die Tiefe des Netzes hat: für "
+    "Material mit Strecken, in denen wenige Punkte verfolgt werden können",
     "For newer graphics cards": "Für neuere Grafikkarten",
     "For older graphics cards": "Für ältere Grafikkarten",
     "How many views the network sees at once; 0: as many as memory holds": "Wie viele Ansichten das Netz auf einmal "
