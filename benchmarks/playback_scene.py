@@ -13,6 +13,7 @@ import os
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from blender_3r.scene import compat
 from blender_3r.scene.cloud import Cloud
+from blender_3r.scene.dynamic import moving_modifier
 from blender_3r.scene.job import ImportOptions, import_job
 from blender_3r.scene.jobdata import read_job
-from blender_3r.scene.point_nodes import add_point_display, find_points, point_modifier
+from blender_3r.scene.point_nodes import add_point_display, point_modifier
 from blender_3r.scene.point_solid import add_solid_display, show_solid_colors
 from blender_3r.scene.points import write_points
 
@@ -54,11 +56,12 @@ def build(way: str, job: Path) -> None:
             item = _points(f"{index}", _of_view(cloud, index), result.root)
             if way == "keys":
                 _show_at(item, scene.frame_start + index)
-    if way == "faces":
-        add_solid_display(find_points(bpy.context))
-    if way == "vertices":
-        points = find_points(bpy.context)
-        points.modifiers.remove(point_modifier(points))
+    if way in ("faces", "vertices"):
+        points = next(item for item in scene.objects if moving_modifier(item) is not None)
+        if way == "faces":
+            add_solid_display(points)
+        else:
+            points.modifiers.remove(point_modifier(points))
 
 
 def _of_view(cloud: Cloud, view: int) -> Cloud:
@@ -160,8 +163,12 @@ def main(mode: str, way: str, job: str, out: str) -> None:
         os._exit(0)  # Blender 4.2's module crashes and 4.5's hangs when Python leaves
 
     def play() -> None:
-        build(way, Path(job))
-        Playback(done, has_faces=way == "faces", is_plain=mode == "play-plain")
+        try:
+            build(way, Path(job))
+            Playback(done, has_faces=way == "faces", is_plain=mode == "play-plain")
+        except Exception:
+            traceback.print_exc()
+            os._exit(1)
 
     if mode == "evaluate":
         build(way, Path(job))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bpy
 
+from .translations import OWN
+
 
 class THREER_PG_surfaces(bpy.types.PropertyGroup):
     """Surfaces of a reconstruction."""
@@ -17,6 +19,7 @@ class THREER_PG_surfaces(bpy.types.PropertyGroup):
             ("fine", "Fine", "All that the depth maps show, noise too; several times the memory and time"),
         ),
         default="normal",
+        translation_context=OWN,
     )
     use_voxel: bpy.props.BoolProperty(name="Own Voxel Size", description="Set the size of the parts yourself")
     voxel: bpy.props.FloatProperty(
@@ -61,6 +64,7 @@ class THREER_PG_surfaces(bpy.types.PropertyGroup):
             ("SPREAD", "Some", "A few views, evenly spread"),
             ("ALL", "All", "Every view that has depth"),
         ),
+        translation_context=OWN,
     )
     count: bpy.props.IntProperty(name="Count", description="How many views", default=5, min=1, soft_max=50)
     edge_angle: bpy.props.FloatProperty(

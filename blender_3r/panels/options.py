@@ -5,6 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ..scene.point_kind import can_be_cloud
+from ..translations import OWN
 
 
 class Options:
@@ -25,6 +26,7 @@ class Options:
 
 class THREER_PT_frames(Options, bpy.types.Panel):
     bl_label = "Frames"
+    bl_translation_context = OWN
     bl_order = 1
 
     @classmethod
@@ -47,6 +49,7 @@ class THREER_PT_frames(Options, bpy.types.Panel):
 
 class THREER_PT_lens(Options, bpy.types.Panel):
     bl_label = "Lens"
+    bl_translation_context = OWN
     bl_order = 3
 
     def draw(self, context: bpy.types.Context) -> None:

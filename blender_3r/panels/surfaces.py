@@ -6,10 +6,12 @@ import bpy
 
 from ..scene.surface_looks import LOOKS
 from ..scene.surfaces import job_of, surfaces_of
+from ..translations import OWN
 
 
 class THREER_PT_surfaces(bpy.types.Panel):
     bl_label = "Surfaces"
+    bl_translation_context = OWN
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "3R"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from . import scene_tips, scene_words, tips, words
+from . import scene_tips, scene_words, stages, tips, words
 from .buttons import BUTTONS as BUTTONS
+from .own import OWN as OWN
 
-WORDS = words.WORDS | scene_words.WORDS | tips.TIPS | scene_tips.TIPS
+WORDS = words.WORDS | scene_words.WORDS | tips.TIPS | scene_tips.TIPS | stages.STAGES
 
 # Names, which are the same in all languages.
 SAME = (

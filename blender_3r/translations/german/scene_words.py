@@ -9,8 +9,8 @@ WORDS = {
     "Density": "Dichte",
     "Display": "Anzeige",
     "Frame Offset": "Bildversatz",
-    "Hide Edges": "Kanten verbergen",
-    "Hide Sky": "Himmel verbergen",
+    "Hide Edges": "Ohne Kanten",
+    "Hide Sky": "Ohne Himmel",
     "Invert Crop": "Ausschnitt umkehren",
     "Lit": "Beleuchtet",
     "Look": "Aussehen",
@@ -34,7 +34,6 @@ WORDS = {
     # surfaces
     "As Filmed": "Wie gefilmt",
     "Catcher": "Fänger",
-    "Current": "Aktuell",
     "Some": "Einige",
     "Cut Angle": "Schnittwinkel",
     "Texture": "Textur",
