@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ..reconstruction import View, depth_to_points
-from .edges import depth_edges
+from .edges import floating_strength
 
 REACH = 32  # views with depth, as far as others are asked
 _WINDOW = 5  # px, over which depth is smoothed before it is compared
@@ -26,10 +26,10 @@ _STRIDE = 2  # every other row and column is asked about and answers for its nei
 _WITNESSES = 2  # frames that must see through a point, where there are so many
 _FEWEST = 500  # points that two frames share, to know how well they agree
 _FINEST = 0.01  # share of the depth; nearer to each other than that, maps are taken for equal
-_JUMP = 0.03  # share of the depth by which it changes from pixel to pixel at an edge
+_JUMP = 0.03  # share of the depth by which it jumps at an edge
 _FEWEST_TRACKS = 3  # of one thing
 _MOST = 2 / 3  # of the tracks around a place must move for it to do so
-_SURE, _POSSIBLE, _TOLD, _DOUBTED = 1, 2, 4, 8  # bits of what witnesses say
+_SURE, _POSSIBLE, _TOLD, _DOUBTED, _ALONE = 1, 2, 4, 8, 16  # bits of what witnesses say
 _SPREAD = 1.4826  # standard deviation of normal errors, by their median magnitude
 
 
@@ -52,7 +52,7 @@ class DepthMap:
         known = np.isfinite(depth) & (depth > 0)
         smooth = _smoothed(np.where(known, depth, 0).astype(np.float32), known)
         nearest = cv2.erode(np.where(known, smooth, np.float32(np.inf)), np.ones((3, 3), np.uint8))
-        return cls(view, smooth, nearest, depth_edges(smooth, known, _JUMP))
+        return cls(view, smooth, nearest, floating_strength(smooth, known) > _JUMP)
 
     @property
     def size_bytes(self) -> int:
@@ -86,6 +86,7 @@ def gather(here: DepthMap, before: Sequence[DepthMap], after: Sequence[DepthMap]
         _POSSIBLE: confirmed <= hinted,
         _TOLD: (hinted > 0) | (confirmed > 0),
         _DOUBTED: confirmed <= hinted + hidden,
+        _ALONE: confirmed == 0,
     }
     return sum(flag * is_so.astype(np.uint8) for flag, is_so in said.items())
 
@@ -104,7 +105,7 @@ def settle(
     inner = (here.depth[own] > 0) & ~here.is_edge[own]
     sure, possible = said & _SURE > 0, said & _POSSIBLE > 0
     for neighbour in neighbours:
-        carried = _carried(here, *neighbour) & (said & _DOUBTED > 0)
+        carried = _carried(here, said, *neighbour)
         sure, possible = sure | carried, possible | carried
     found = _enlarged(_whole_regions(sure & inner, possible & inner, said & _TOLD > 0), here.depth.shape)
     return _with_edges(found if moving is None else found | moving, here)
@@ -154,14 +155,20 @@ def _ask(here: DepthMap, witnesses: Sequence[DepthMap]) -> np.ndarray:
     return votes.reshape(4, height, width)
 
 
-def _carried(here: DepthMap, neighbour: DepthMap, moving: np.ndarray) -> np.ndarray:
-    """(h // 2, w // 2) bool: asked pixels whose points the neighbour confirms, where something moves in it."""
+def _carried(here: DepthMap, said: np.ndarray, neighbour: DepthMap, moving: np.ndarray) -> np.ndarray:
+    """(h // 2, w // 2) bool: asked pixels, doubted by others, whose points lie on what moves in the neighbour.
+
+    Where nobody at all confirms them it may be twice as far off: what comes near the camera is quick.
+    """
+    carried = np.zeros(said.shape, bool)
     points, place = _asked(here)
-    carried = np.zeros(tuple(size // _STRIDE for size in here.depth.shape), bool)
     seen = _look(points, neighbour) if moving.any() else None
     if seen is not None:
         index, pixel, beyond, _, limit = seen
-        carried.reshape(-1)[place[index]] = (np.abs(beyond) < limit) & moving.reshape(-1)[pixel]
+        asked = said.reshape(-1)[place[index]]
+        reach = np.where(asked & _ALONE > 0, 2 * limit, limit)
+        is_there = moving.reshape(-1)[pixel] & (np.abs(beyond) < reach)
+        carried.reshape(-1)[place[index]] = is_there & (asked & _DOUBTED > 0)
     return carried
 
 
@@ -212,7 +219,8 @@ def _whole_regions(sure: np.ndarray, possible: np.ndarray, is_told: np.ndarray) 
 
 def _with_edges(moving: np.ndarray, here: DepthMap) -> np.ndarray:
     """With the depth edges around it, whose points float between it and what stands, and without its pinholes."""
-    near = cv2.dilate(moving.astype(np.uint8), np.ones((_WINDOW, _WINDOW), np.uint8)) > 0
+    reach = np.ones((_WINDOW + 2, _WINDOW + 2), np.uint8)  # smoothing widens edges by half its window, and they by one
+    near = cv2.dilate(moving.astype(np.uint8), reach) > 0
     moving = moving | (near & here.is_edge)
     closed = cv2.morphologyEx(moving.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
     return closed & (here.depth > 0)

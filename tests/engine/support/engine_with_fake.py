@@ -1,4 +1,4 @@
-"""The engine's command line with the method "fake" added."""
+"""The engine's command line with the methods "fake" and "moving_shot" added."""
 
 import sys
 from pathlib import Path
@@ -10,4 +10,5 @@ if __name__ == "__main__":
     from blender_3r.engine.service.cli import main
 
     methods.METHODS["fake"] = "fake_method"
+    methods.METHODS["moving_shot"] = "moving_shot"
     sys.exit(main())

@@ -55,7 +55,7 @@ def film(frames: int = 40, size: tuple[int, int] = SIZE, still: bool = False) ->
         pose[0, 0] = pose[2, 2] = np.cos(angle)
         pose[0, 2], pose[2, 0] = np.sin(angle), -np.sin(angle)
         pose[:3, 3] = 1.4 * t, 0.1 * np.sin(6 * t), 0.3 * t
-        depth, moving, color = _seen(pose, lens, 0.0 if still else t)
+        depth, moving, color = seen(pose, lens, 0.0 if still else t)
         shot.views.append(View(f"frame_{index:04d}", index, lens, pose))
         shot.depth.append(depth)
         shot.moving.append(moving)
@@ -78,7 +78,7 @@ def run(frames, settings, context):
         yield ViewReady(index, {"depth": predicted, "confidence": confidence, "color": shot.color[index]})
 
 
-def _seen(pose: np.ndarray, lens: Intrinsics, t: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def seen(pose: np.ndarray, lens: Intrinsics, t: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a camera sees at a time: depth, which of it moves, colours with a check pattern that sticks to things."""
     rows, columns = np.mgrid[: lens.height, : lens.width] + 0.5
     local = lens.rays(np.stack([columns, rows], axis=-1))
