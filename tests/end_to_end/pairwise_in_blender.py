@@ -26,6 +26,7 @@ def main() -> None:
     settings.path = movie
     settings.use_range, settings.step = True, 12
     settings.method = "pairwise"
+    settings.refine = False  # what the network says is looked at
     facts = {}
 
     bpy.ops.threer.refresh_models()
