@@ -14,7 +14,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -51,9 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for part in options.parts:
         before = machine()
         parts = (network, memory, alignment, truth, agreement, gpu)
-        text, verdicts = {function.__name__: function for function in parts}[part](options)
+        found = {function.__name__: function for function in parts}[part](options)
         out = FULL_REPORT if full.get(part, True) else WORK / "RESULTS.md"
-        write_part(out, f"pairwise_{part}", page(text, verdicts, before, command))
+        for text, verdicts in found if isinstance(found, Iterator) else [found]:
+            write_part(out, f"pairwise_{part}", page(text, verdicts, before, command))
         passed = passed and all(verdict.passed for verdict in verdicts)
         print(f"{text}\n\nWrote {out}", flush=True)
     return 0 if passed else 1
@@ -168,8 +169,8 @@ def truth(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
     return "\n\n".join(["# Pairwise method: cameras against the truth", table(head, rows), note]), verdicts
 
 
-def agreement(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
-    """Where the default alignment ends on many scenes, beside the published one and the minimum."""
+def agreement(options: argparse.Namespace) -> Iterator[tuple[str, list[Verdict]]]:
+    """Where the default alignment ends on many scenes, beside the others; the page anew with every case."""
     from . import pairwise_agreement as bench
     from .pairwise_scenes import cases
     from .scenes import NoData, data_folder
@@ -180,18 +181,26 @@ def agreement(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
         print(error, file=sys.stderr)
         shots = None
     asked = [k for k, case in enumerate(cases(shots)) if not options.scenes or case.scene in options.scenes]
-    rows = _each(bench.measure, [(number, shots, KEPT) for number in asked], options.jobs)
-    (same, good), (held, bad), _ = bench.summary(rows)
-    verdicts = [
-        Verdict("published result holds: cases where the default is as published", f"{same}", f"{good}", same == good),
-        Verdict("published result does not hold: cases where the default does", f"{held}", f"{bad}", held == bad),
-    ]
-    parts = [
-        "# Pairwise method: the default alignment on many scenes",
-        table(list(bench.HEAD), [row.cells() for row in rows]),
-        bench.note(rows, with_shots=shots is not None),
-    ]
-    return "\n\n".join(parts), verdicts
+    if not asked:
+        sys.exit(f"No scene of these names: {', '.join(options.scenes)}")
+    rows: list[bench.Row] = []
+    for row in _each(bench.measure, [(number, shots, KEPT) for number in asked], options.jobs):
+        rows.append(row)
+        (same, good), (held, bad), _ = bench.summary(rows)
+        stays, goes_on = (
+            "published holds: cases where the default is there",
+            "it does not: cases where the default does",
+        )
+        verdicts = [
+            Verdict(stays, str(same), str(good), same == good),
+            Verdict(goes_on, str(held), str(bad), held == bad),
+        ]
+        parts = [
+            "# Pairwise method: the default alignment on many scenes",
+            table(list(bench.HEAD), [row.cells() for row in rows]),
+            bench.note(rows, len(asked), with_shots=shots is not None),
+        ]
+        yield "\n\n".join(parts), verdicts
 
 
 def gpu(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
@@ -211,14 +220,12 @@ def gpu(options: argparse.Namespace) -> tuple[str, list[Verdict]]:
     return "\n\n".join(parts), []
 
 
-def _each(function: Callable[..., Any], tasks: list[tuple[Any, ...]], jobs: int) -> list[Any]:
+def _each(function: Callable[..., Any], tasks: list[tuple[Any, ...]], jobs: int) -> Iterator[Any]:
     """Results of function over tasks, in their order; printed as they come. jobs: how many processes."""
-    found = []
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         for task, result in zip(tasks, pool.map(function, *zip(*tasks))):
             print(*task[:-1], result, flush=True)
-            found.append(result)
-    return found
+            yield result
 
 
 def _network(way: str, options: argparse.Namespace, *more: str) -> dict[str, Any]:

@@ -161,8 +161,8 @@ def summary(rows: list[Row]) -> tuple[tuple[int, int], tuple[int, int], int]:
     )
 
 
-def note(rows: list[Row], with_shots: bool) -> str:
-    """What the table's columns mean."""
+def note(rows: list[Row], asked: int, with_shots: bool) -> str:
+    """What the table's columns mean. asked: how many cases there are; fewer rows are of an unfinished run."""
     bad, minimum_held = summary(rows)[1][1], summary(rows)[2]
     text = (
         "Errors: the farthest camera after the best similarity, % of the path / degrees. Loss: % above the published "
@@ -174,4 +174,6 @@ def note(rows: list[Row], with_shots: bool) -> str:
         "pixels are all on the default's grid: its steps are the published ones then and were not run a second time "
         "where it stays at their end."
     )
+    if len(rows) < asked:
+        text = f"**{len(rows)} of {asked} cases so far.** {text}"
     return text if with_shots else text + " The rendered shots were not at hand."

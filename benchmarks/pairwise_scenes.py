@@ -28,6 +28,11 @@ NOISES = {
     "waves": Disturbance(white=0.005, along=0.005, smooth=0.02, strewn=True),
     "outliers": Disturbance(white=0.003, along=0.02, strewn=True, wrong=0.03),
 }
+MADE_NOISES = {
+    "along rays": ("corridor", "orbit", "relief"),
+    "waves": ("drive", "relief x2", "relief"),
+    "outliers": ("room", "relief x3"),
+}
 # Rendered shots have depth at every tenth frame; which of these are taken.
 SHOTS = {
     "syn_walk": {"all": slice(None), "first 4": slice(4), "every other": slice(None, None, 2)},
@@ -59,7 +64,8 @@ class Case:
 def cases(shots: Path | None) -> list[Case]:
     """All cases of the study. shots: the folder of the rendered shots; left out when None.
 
-    Noise in all directions comes with several seeds and, where focals are hard to tell, in a larger size as well.
+    Noise in all directions comes with several seeds and, where focals are hard to tell, in a larger size as well. Each
+    of the other kinds comes to some of the made scenes and to all shots.
     """
     made = {
         "room": lambda size, seed: make_room([size] * VIEWS),
@@ -72,7 +78,7 @@ def cases(shots: Path | None) -> list[Case]:
     }
     found = [Case(name, STAND_IN, seed, SMALL, make) for name, make in made.items() for seed in (0, 1)]
     found += [Case("relief", STAND_IN, seed, LARGER, shallow) for seed in (0, 1, 2)]
-    found += [Case(name, noise, 0, SMALL, make) for noise in NOISES for name, make in made.items()]
+    found += [Case(name, noise, 0, SMALL, made[name]) for noise, names in MADE_NOISES.items() for name in names]
     if shots is not None:
         for name, choices in SHOTS.items():
             for title, frames in choices.items():
