@@ -41,7 +41,7 @@ def _squares(plate: np.ndarray, render: np.ndarray) -> np.ndarray:
     side = plate.shape[0] // _TILES
     rows, columns = np.indices(plate.shape[:2]) // side
     alpha = render[..., 3:] / 255 * ((rows + columns) % 2)[..., None]
-    return np.round(render[..., :3] * alpha + plate * (1 - alpha)).astype(np.uint8)
+    return np.clip(np.round(render[..., :3] * alpha + plate * (1 - alpha)), 0, 255).astype(np.uint8)
 
 
 def _drawn(plate: np.ndarray, edges: Edges, scale: int) -> np.ndarray:

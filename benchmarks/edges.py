@@ -1,6 +1,6 @@
 """A shot's own geometry, rendered in Blender through the solved camera, against the edges of the plate.
 
-    python -m benchmarks.edges [--scenes SCENE ...] [--pictures FOLDER]
+    python -m benchmarks.edges [--scenes SCENE ...] [--pictures FOLDER] [--reuse]
 
 The engine solves the footage with nothing given; Blender imports the job as an artist does and renders the geometry
 through its camera; the engine's ST-map bends the render as the lens does; then its edges are sought in the footage.
@@ -47,6 +47,7 @@ SCENES = (COURTYARD, "syn_walk", "syn_moving", "syn_zoom")
 CAMERAS = ("solved", "true", "by centres")  # the last: solved, its world laid on by the cameras' places alone
 FIRST, EVERY = 5, 10  # frames that are rendered: between those whose depth is known
 SAMPLES = 16
+AROUND_MOVING = 25  # px round what moves that are left out: where it is in between is not known
 _BETWEEN = "solved against true"
 
 
@@ -103,8 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, folder in folders.items():
         work = options.work / name
         try:
-            solve(movies[name], work / "job", options.limit)
-            measured = measure(name, folder, movies[name], work, options.limit)
+            if not (options.reuse and (work / "job" / "cameras.json").is_file()):
+                solve(movies[name], work / "job", options.limit)
+            measured = measure(name, folder, movies[name], work, options.limit, options.reuse)
         except (RuntimeError, OSError, ValueError) as error:
             print(f"{name:12} FAILED: {error}", flush=True)
             failed = True
@@ -137,27 +139,45 @@ def solve(movie: Path, job: Path, limit_s: float) -> None:
         raise RuntimeError(f"not solved ({run.ending})")
 
 
-def measure(name: str, folder: Path, movie: Path, work: Path, limit_s: float) -> Measured:
-    """Render, and compare with the plate. Raises RuntimeError when Blender fails."""
+def measure(name: str, folder: Path, movie: Path, work: Path, limit_s: float, reuse: bool = False) -> Measured:
+    """Render, and compare with the plate. reuse: renders that are there. Raises RuntimeError when Blender fails."""
     truth = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
     true = Reconstruction.from_json({"images": truth["images"], "kind": "video", "lens": _lens(truth)})
     solved = JobFolder.open(work / "job").read_cameras()
-    for old in ("truth", "render", "mesh"):
-        shutil.rmtree(work / old, ignore_errors=True)
-    for new in ("truth", "render", "mesh"):
-        (work / new).mkdir(parents=True)
-    JobFolder(work / "truth").write_cameras(true)
     plates = _Plates(movie)
     frames = [frame for frame in range(FIRST, len(true.views), EVERY) if solved.views[frame].is_solved]
+    matrices = {
+        "solved": _alignment(solved, true, _typical_depth(work / "job", solved)).tolist(),
+        "true": np.eye(4).tolist(),
+        "by centres": _alignment(solved, true, 0.0).tolist(),
+    }
+    if not (reuse and all((work / "render" / f"{CAMERAS[-1]}_{frame:04d}.png").is_file() for frame in frames)):
+        _render(name, folder, work, true, frames, plates, matrices, limit_s)
+    measured = Measured(name, frames, _up_error(work / "job", matrices["solved"]))
+    results = {"solved": solved, "true": true, "by centres": solved}
+    return _compare(measured, folder, work / "render", results, plates)
+
+
+def _render(
+    name: str,
+    folder: Path,
+    work: Path,
+    true: Reconstruction,
+    frames: list[int],
+    plates: _Plates,
+    matrices: dict[str, list[list[float]]],
+    limit_s: float,
+) -> None:
+    """All frames through all cameras, to work/render. matrices: 4x4, the true world from each camera's."""
+    for new in ("truth", "render", "mesh"):
+        shutil.rmtree(work / new, ignore_errors=True)
+        (work / new).mkdir(parents=True)
+    JobFolder(work / "truth").write_cameras(true)
     shots = [_geometry(folder, work / "mesh", true, frame, plates) for frame in frames]
-    depth = _typical_depth(work / "job", solved)
+    jobs = {camera: str(work / ("truth" if camera == "true" else "job")) for camera in CAMERAS}
     spec = {
         "courtyard": name == COURTYARD,
-        "cameras": {
-            "solved": {"job": str(work / "job"), "matrix": _alignment(solved, true, depth).tolist()},
-            "true": {"job": str(work / "truth"), "matrix": np.eye(4).tolist()},
-            "by centres": {"job": str(work / "job"), "matrix": _alignment(solved, true, 0.0).tolist()},
-        },
+        "cameras": {camera: {"job": jobs[camera], "matrix": matrices[camera]} for camera in CAMERAS},
         "frames": shots,
         "samples": SAMPLES,
         "out": str(work / "render"),
@@ -167,8 +187,6 @@ def measure(name: str, folder: Path, movie: Path, work: Path, limit_s: float) ->
     run = run_measured([BLENDER_PYTHON, script, work / "spec.json"], work / "blender", limit_s, ROOT)
     if run.ending:
         raise RuntimeError(f"Blender did not render ({run.ending}): {run.stderr[-300:]}")
-    measured = Measured(name, frames, _up_error(work / "job", spec["cameras"]["solved"]["matrix"]))
-    return _compare(measured, work / "render", {"solved": solved, "true": true, "by centres": solved}, plates)
 
 
 class _Plates:
@@ -240,14 +258,29 @@ def _geometry(folder: Path, out: Path, true: Reconstruction, frame: int, plates:
     return {"frame": frame, "mesh": str(mesh), "texture": str(texture)}
 
 
-def _compare(measured: Measured, folder: Path, results: dict[str, Reconstruction], plates: _Plates) -> Measured:
+def _still(folder: Path, frame: int, shape: tuple[int, ...]) -> np.ndarray:
+    """(h, w) bool: what nothing moves near, by the masks of the frames around whose depth is known."""
+    moving = np.zeros(shape[:2], np.uint8)
+    for path in (folder / "depth").glob("frame_*.npz"):
+        if abs(int(path.stem[-4:]) - frame) < EVERY:
+            maps = np.load(path)
+            moving |= maps["moving"].astype(np.uint8) if "moving" in maps else moving
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * AROUND_MOVING + 1, 2 * AROUND_MOVING + 1))
+    return cv2.dilate(moving, kernel) == 0
+
+
+def _compare(
+    measured: Measured, folder: Path, renders: Path, results: dict[str, Reconstruction], plates: _Plates
+) -> Measured:
+    """Fill in the edges of all frames, of renders in a folder. folder: of the scene."""
     measured.edges = {name: [] for name in (*CAMERAS, _BETWEEN)}
     for frame in measured.frames:
         plate = plates.read(frame)
-        seen = {name: _bent(folder / f"{name}_{frame:04d}.png", results[name].views[frame]) for name in CAMERAS}
+        still = _still(folder, frame, plate.shape)
+        seen = {name: _bent(renders / f"{name}_{frame:04d}.png", results[name].views[frame]) for name in CAMERAS}
         for name, render in seen.items():
-            measured.edges[name].append(edge_displacement(_gray(render), _gray(plate), render[..., 3] > 254))
-        valid = (seen["solved"][..., 3] > 254) & (seen["true"][..., 3] > 254)
+            measured.edges[name].append(edge_displacement(_gray(render), _gray(plate), still & (render[..., 3] > 254)))
+        valid = still & (seen["solved"][..., 3] > 254) & (seen["true"][..., 3] > 254)
         measured.edges[_BETWEEN].append(edge_displacement(_gray(seen["solved"]), _gray(seen["true"]), valid))
         measured.plates.append(plate)
         measured.renders.append(seen["solved"])
@@ -268,6 +301,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.edges", description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=SCENES, metavar="SCENE", help=", ".join(SCENES))
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="a picture of each scene goes there")
+    parser.add_argument("--reuse", action="store_true", help="take jobs and renders of an earlier run where there are")
     parser.add_argument("--limit", type=float, default=1800, metavar="S", help="seconds for each run (default: 1800)")
     parser.add_argument("--work", type=Path, default=WORK / "edges", help="where jobs and renders are kept")
     parser.add_argument("--out", type=Path, help="where the page is written")
