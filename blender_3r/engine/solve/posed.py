@@ -8,11 +8,10 @@ from ..geometry.cameras import Cameras, Observations
 from ..geometry.resection import resect_missing
 from ..geometry.triangulation import triangulate_tracks
 from .bundle import BundleOptions, adjust, refine, residuals, select
+from .key_cameras import GIVEN_LOSS, GIVEN_SHARE
 from .mapping import LensModel, MatchGraph
 from .solution import Solution, share_lens, take_world
 
-GIVEN_SHARE = 0.06  # of the long side that given cameras may be off by
-GIVEN_LOSS = 0.01  # of the long side, of the first adjustment from them
 LOSS_PX = 0.5
 KEEP_PX = 2.5
 HELD_PX = 4.0  # that points may be off under cameras which are not to move, at a long side of 1000

@@ -13,7 +13,6 @@ import numpy as np
 from ..errors import EngineError
 from ..geometry.cameras import Cameras, Observations
 from ..geometry.resection import resect_missing
-from ..geometry.similarity import fit_cameras
 from ..geometry.triangulation import triangulate_tracks
 from ..reconstruction import Check
 from .alignment import Aligned
@@ -22,7 +21,7 @@ from .key_cameras import KeyframeSolver, KeyframeStart, VideoSettings, bundle_op
 from .keyframes import choose_keyframes, match_keyframes
 from .lens_terms import needed_terms
 from .mapping import LensModel
-from .solution import Solution
+from .solution import Solution, take_world
 from .tracks import FramePairs
 
 __all__ = ["VideoSettings", "bundle_options", "solve_video"]
@@ -67,7 +66,7 @@ def solve_video(
     if refused:
         solution.warnings.append("The given cameras do not fit the footage; it was solved without them.")
     elif given is not None:
-        _take_world(solution, given)
+        take_world(solution, given)
     if solver.focals is not None:
         solution.checks.append(_focal_stability(*solver.focals))
     return solution
@@ -205,18 +204,6 @@ def _count(observations: Observations) -> int:
 
 def _lens(start: KeyframeStart) -> str:
     return "zoom" if start.lens == "zoom" else "shared"
-
-
-def _take_world(solution: Solution, given: Cameras) -> None:
-    """Move a solution to where the given cameras are, at their size."""
-    both = np.flatnonzero(solution.cameras.solved & given.solved)
-    if len(both) < 2:
-        return
-    found = solution.cameras.world_from_camera
-    similarity = fit_cameras(found[both], given.world_from_camera[both])
-    solved = solution.cameras.solved
-    found[solved] = similarity.move_cameras(found[solved])
-    solution.points = similarity.apply(solution.points)
 
 
 def _drop_weak(solution: Solution) -> Solution:
