@@ -87,8 +87,6 @@ def photos(gui):
     gui.settings.path = str(folder)
     slideshow = bpy.context.scene.camera
     assert slideshow.name == "corner Slideshow"
-    gui.area.spaces.active.shading.type = "MATERIAL"
-    yield from gui.pause(1.0)
     seen = []
     for name in ("PAGE_DOWN", "PAGE_DOWN", "PAGE_DOWN", "PAGE_UP"):
         yield from gui.press(name)
@@ -96,9 +94,7 @@ def photos(gui):
         seen.append(bpy.context.scene.camera.name)
     assert seen == ["IMG_1", "IMG_2", "IMG_3", "IMG_2"], seen
     assert gui.area.spaces.active.region_3d.view_perspective == "CAMERA"
-    yield from gui.pause(2.0)
-    yield from gui.shot("photos-window", whole=True)
-    gui.area.spaces.active.shading.type = "SOLID"  # the mouse moves over the panel, and each time the view is drawn
+    yield from gui.in_material_preview("photos-window")
     yield from gui.click("threer.step_camera")
     yield from gui.pause(0.5)
     assert bpy.context.scene.camera.name in ("IMG_1", "IMG_3")

@@ -21,6 +21,7 @@ import bpy
 import numpy as np
 
 TICK_S = 0.02
+LOOK_PX = 14  # a button is 20 high
 MODULE = "bl_ext.user_default.blender_3r"
 Steps = Iterator[None]
 
@@ -42,6 +43,7 @@ class Gui:
         self.gaps: list[Gap] = []
         self.facts: dict[str, object] = {}
         self.space_type = "VIEW_3D"  # of the area that is worked in
+        self.places: dict[str, tuple[int, int]] = {}  # where a button was found, from the sidebar's left and top
 
     # -- the window
 
@@ -99,17 +101,21 @@ class Gui:
         yield
 
     def find(self, wanted: str) -> Iterator[tuple[int, int] | None]:
-        """Where the button of an operator ("threer.cancel") or of a property ("quality") is; None if nowhere."""
+        """Where the button of an operator ("threer.cancel") or of a property ("quality") is; None if nowhere. Each look
+        draws the sidebar, so it begins where the button was last.
+        """
         region = self.sidebar
         columns = (region.width // 2, region.width - 45, region.width * 3 // 4, region.width // 4)
-        for column in columns:
-            for from_top in range(12, region.height - 10, 10):
-                x, y = region.x + column, region.y + region.height - from_top
-                self.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
-                yield
-                yield
-                if wanted in self._under_mouse():
-                    return x, y
+        places = [(column, top) for column in columns for top in range(12, region.height - 10, LOOK_PX)]
+        if wanted in self.places:
+            places.insert(0, self.places[wanted])
+        for column, from_top in places:
+            x, y = region.x + column, region.y + region.height - from_top
+            self.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+            yield
+            if wanted in self._under_mouse():
+                self.places[wanted] = (column, from_top)
+                return x, y
         return None
 
     def _under_mouse(self) -> str:
@@ -152,6 +158,12 @@ class Gui:
         """The mouse into the 3D view, so that nothing is highlighted and no tool tip shows."""
         yield from self.mouse("MOUSEMOVE", "NOTHING", self.area.x + 300, self.area.y + 200)
         yield from self.pause(0.3)
+
+    def settled(self) -> Steps:
+        """Panels slide to new places, a step at each redraw; on a busy machine those are far between."""
+        for _ in range(4):
+            self.sidebar.tag_redraw()
+            yield from self.pause(0.1)
 
     def press(self, key: str, **modifiers: bool) -> Steps:
         x, y = self.area.x + 300, self.area.y + 200
@@ -204,11 +216,24 @@ class Gui:
     def shot(self, name: str, whole: bool = False) -> Steps:
         """A picture of the sidebar (or of the whole window) as NAME.png; taken from the screen, not from Blender."""
         yield from self.leave_panel()
+        yield from self.settled()
         region, height = self.sidebar, self.window.height
         crop = f"{region.width}x{region.height}+{region.x}+{height - region.y - region.height}"
         arguments = [] if whole else ["-crop", crop, "+repage"]
         subprocess.run(["import", "-window", "root", *arguments, str(self.out / f"{name}.png")], check=True)
         yield
+
+    def in_material_preview(self, name: str) -> Steps:
+        """A picture of the window in Material Preview, and back: without a graphics card every redraw takes a second in
+        it, 16 of them unless told otherwise, and a search for a button redraws for every place the mouse looks at.
+        """
+        shading = self.area.spaces.active.shading
+        bpy.context.scene.eevee.taa_samples = 4
+        shading.type = "MATERIAL"
+        yield from self.pause(4.0)
+        yield from self.shot(name, whole=True)
+        shading.type = "SOLID"
+        yield from self.pause(0.5)
 
     def shot_of(self, area: bpy.types.Area, name: str) -> Steps:
         """A picture of one area as NAME.png."""
@@ -267,6 +292,7 @@ def main() -> None:
     import surface_scenarios
 
     bpy.context.preferences.view.show_splash = False  # it would swallow the first click
+    bpy.context.preferences.system.viewport_aa = "OFF"  # each change would redraw the view eight times
     gui = Gui(Path(out), archive)
     places = (
         scenarios,

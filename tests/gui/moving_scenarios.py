@@ -9,6 +9,7 @@ import numpy as np
 
 SIZE = (90, 160)
 FRAMES = 12
+POINTS = 60_000  # drawn by the processor at each change
 
 
 def moving(gui):
@@ -17,7 +18,7 @@ def moving(gui):
     job = make_job(gui)
     for name in ("Cube", "Camera", "Light"):
         bpy.data.objects.remove(bpy.data.objects[name])
-    bpy.ops.threer.import_job(directory=str(job))
+    bpy.ops.threer.import_job(directory=str(job), point_budget=POINTS)
     ball = bpy.data.objects["roll Moving"]
     bpy.context.view_layer.objects.active = ball
     with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):

@@ -50,7 +50,6 @@ def arrive(gui):
         shutil.rmtree(gui.out / left, ignore_errors=True)
     shutil.copy(MOVIE, gui.out)
     bpy.ops.wm.save_as_mainfile(filepath=str(gui.out / "scene.blend"))
-    bpy.context.preferences.system.viewport_aa = "OFF"  # each change would redraw the view eight times
     yield from gui.install()
 
 
@@ -392,18 +391,15 @@ def real_job(gui):
     for name in ("Cube", "Camera", "Light"):
         bpy.data.objects.remove(bpy.data.objects[name])
     space = gui.area.spaces.active
-    space.shading.type = "MATERIAL"
     space.overlay.show_relationship_lines = False
     with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
         bpy.ops.view3d.view_all()
     space.region_3d.view_distance *= 0.65
-    yield from gui.pause(3.0)
-    yield from gui.shot("real-window", whole=True)
+    yield from gui.in_material_preview("real-window")
     with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
         bpy.ops.view3d.view_camera()
     bpy.context.scene.frame_set(20)
-    yield from gui.pause(3.0)
-    yield from gui.shot("camera-window", whole=True)
+    yield from gui.in_material_preview("camera-window")
 
 
 def models(gui):

@@ -40,24 +40,11 @@ def surfaces(gui):
     with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
         bpy.ops.view3d.view_all()
     space.region_3d.view_distance *= 0.6
-    yield from in_material_preview(gui, "surface-window")
+    yield from gui.in_material_preview("surface-window")
     bpy.context.scene.frame_set(21)
     yield from gui.click("threer.add_view_surfaces")
     surface.hide_set(True)
     with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
         bpy.ops.view3d.view_camera()
-    yield from in_material_preview(gui, "view-surface-window")
+    yield from gui.in_material_preview("view-surface-window")
     yield from gui.click("threer.surface_look")
-
-
-def in_material_preview(gui, name):
-    """A picture of the window in Material Preview, and back: without a graphics card every redraw takes a second in
-    it, 16 of them unless told otherwise, and a search for a button redraws for every place that the mouse looks at.
-    """
-    shading = gui.area.spaces.active.shading
-    bpy.context.scene.eevee.taa_samples = 4
-    shading.type = "MATERIAL"
-    yield from gui.pause(4.0)
-    yield from gui.shot(name, whole=True)
-    shading.type = "SOLID"
-    yield from gui.pause(0.5)
