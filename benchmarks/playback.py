@@ -154,7 +154,8 @@ def page(
 ) -> str:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     facts = (
-        f"- Written by `python -m benchmarks.playback`\n- Machine: {before}; {busy()} at the end; niceness {os.nice(0)}\n"
+        f"- Written by `python -m benchmarks.playback`\n"
+        f"- Machine: {before}; {busy()} at the end; niceness {os.nice(0)}\n"
         f"- Versions: commit {commit.strip()}"
     )
     checks = [[bar.what, bar.reached, bar.bar, "pass" if bar.passed else "MISSED"] for bar in verdicts]
