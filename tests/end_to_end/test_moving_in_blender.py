@@ -1,7 +1,7 @@
 """A shot in which two boxes move, from the engine's process to a picture rendered in Blender's.
 
-What the network sees is made; what of it moves is found by the engine. Seen from one place, the red box that crosses
-the picture is where it is at that time, and nowhere else. (The blue one comes so near that nobody sees past it.)
+What the network sees is made; what of it moves is found by the engine. Seen from one place, the boxes are where they
+are at that time, and hardly anything of them is anywhere else.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ def played(tmp_path_factory):
         return json.loads((folder / "facts.json").read_text()), {name: data[name] for name in data.files}
 
 
-def red(picture):
-    """(h, w) bool: the box that crosses the picture."""
-    return picture[..., 0].astype(int) - picture[..., 2] > 90
+def boxes(picture):
+    """(h, w) bool: the red and the blue box; all else of the room is nearly gray."""
+    return np.ptp(picture.astype(int), axis=-1) > 75
 
 
-def true_red(frame):
-    """The same as it is at a frame of the scene, seen from the middle frame."""
+def true_boxes(frame):
+    """The same as they are at a frame of the scene, seen from the middle frame."""
     sys.path.insert(0, str(SUPPORT))
     from moving_shot import film, seen
 
     view = film(COUNT).views[COUNT // 2]
-    return red(seen(view.world_from_camera, view.intrinsics, np.linspace(-0.5, 0.5, COUNT)[frame - 1])[2])
+    return seen(view.world_from_camera, view.intrinsics, np.linspace(-0.5, 0.5, COUNT)[frame - 1])[1]
 
 
 def grown(mask, by):
@@ -73,14 +73,14 @@ def test_what_moves_is_at_its_place_in_time_and_nowhere_else(played):
     assert facts["middle"] == COUNT // 2 + 1
     assert "some of which move" in facts["text"]
     for frame in FRAMES:
-        shown, true = red(pictures[f"all_{frame}"]), true_red(frame)
-        assert np.count_nonzero(shown & true) > 0.8 * true.sum(), frame
-        assert np.count_nonzero(shown & ~grown(true, 2)) < 0.05 * true.size, frame
+        shown, true = boxes(pictures[f"all_{frame}"]), true_boxes(frame)
+        assert np.count_nonzero(shown & true) > 0.8 * true.sum(), frame  # the frame's own camera does not see all of it
+        assert np.count_nonzero(shown & ~grown(true, 2)) < 0.04 * true.size, frame
 
 
 def test_what_stands_has_hardly_a_ghost_and_does_not_change(played):
     pictures = played[1]
     stands = [pictures[f"static_{frame}"] for frame in FRAMES]
     assert all(np.array_equal(one, stands[0]) for one in stands)
-    ever = np.any([true_red(frame) for frame in range(1, COUNT + 1)], axis=0)
-    assert np.count_nonzero(red(stands[0])) < 0.15 * np.count_nonzero(ever)
+    ever = np.any([true_boxes(frame) for frame in range(1, COUNT + 1)], axis=0)
+    assert np.count_nonzero(boxes(stands[0])) < 0.15 * np.count_nonzero(ever)
