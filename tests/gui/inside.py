@@ -111,8 +111,7 @@ class Gui:
             places.insert(0, self.places[wanted])
         for column, from_top in places:
             x, y = region.x + column, region.y + region.height - from_top
-            self.window.event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
-            yield
+            yield from self.mouse("MOUSEMOVE", "NOTHING", x, y)
             if wanted in self._under_mouse():
                 self.places[wanted] = (column, from_top)
                 return x, y

@@ -106,14 +106,17 @@ def job(gui):
     assert gui.session.job is None
 
 
-def follow(gui, picture):
-    """Until the job is over, with a picture on the way; what the main loop was away for meanwhile."""
+def follow(gui, picture, look=lambda: None):
+    """Until the job is over, with a picture on the way; what the main loop was away for meanwhile.
+
+    look: what is done at each tick.
+    """
     began = time.monotonic() + 0.5
-    yield from gui.wait(lambda: gui.session.job.state.fraction > 0.3, "progress", 120)
+    yield from gui.wait(lambda: look() or gui.session.job.state.fraction > 0.3, "progress", 120)
     left = time.monotonic()
     yield from gui.shot(picture)
     back = time.monotonic()
-    yield from gui.wait(lambda: not gui.session.is_running, "the end of the job", 240)
+    yield from gui.wait(lambda: look() or not gui.session.is_running, "the end of the job", 240)
     assert gui.session.job.state.status == "done", gui.session.job.state
     return [gap for gap in gui.gaps if began < gap.when < left or back < gap.when]
 
@@ -181,6 +184,13 @@ def growing(gui):
     assert gui.facts["turn_growing_cpu_s"] < TURN_S
     assert gui.facts["turn_1m_cpu_s"] < TURN_S
     assert gui.facts["turn_3m_cpu_s"] < STALL_S  # Blender's own undo step, which comes at once and cannot be cut
+
+
+def note_growth(gui, counts):
+    """Append the number of points in the scene where it is another one and the job still runs."""
+    count = points_shown()
+    if count and gui.session.is_running and count != (counts[-1] if counts else 0):
+        counts.append(count)
 
 
 def more_points(gui):
@@ -373,7 +383,7 @@ def pretend_engine(gui, environment):
 
 
 def real_job(gui):
-    """The demo shot with the real engine."""
+    """The demo shot with the real engine; its points grow while it runs."""
     yield from prepare(gui)
     gui.preferences.engine_python = str(PYTHON)
     gui.settings.quality = "draft"
@@ -381,9 +391,13 @@ def real_job(gui):
     yield from gui.click("threer.reconstruct")
     yield from gui.wait(lambda: gui.session.is_running, "the job's start")
     gui.facts["engines"] = [gui.session.job.engine_pid]
-    gaps = yield from follow(gui, "real-running")
-    yield from gui.wait(lambda: "courtyard Points" in bpy.data.objects, "the points")
+    grown = []
+    gaps = yield from follow(gui, "real-running", lambda: note_growth(gui, grown))
+    yield from gui.wait(lambda: not gui.session.is_taken, "the result")
     yield from gui.pause(2.0)
+    gui.facts["growth_steps"] = len(grown)
+    assert len(grown) > 1, "the points came only at the end"
+    assert grown == sorted(grown)
     summary = gui.session.job.state.summary
     assert summary["solved"] == summary["total"] == 40, summary
     yield from note_stalls(gui, gaps, turns)
