@@ -10,7 +10,7 @@ import numpy as np
 from .edge_measure import Edges
 
 _TILES = 8  # squares over the picture's height, plate and render in turn
-_PART, _ENLARGED = 0.3, 3  # of the width, and how many times larger it is shown
+_PART, _ENLARGED = 1 / 3, 3  # of the width, and how many times larger it is shown
 _GAP = 6
 _GOOD, _BAD = np.array([90, 230, 110.0]), np.array([255, 60, 40.0])  # colours of edges: on the plate's, 1 px off
 _QUALITY = 82
