@@ -135,7 +135,7 @@ def answer(line: Line, request: dict) -> None:
         text = f"Cannot write to {out} ({error.strerror or error})."
         line.say("failed", id=number, kind="machine", message=text, hint="Choose another folder.")
         return
-    text = f"{len(files)} frames rendered to {out}."
+    text = f"{_counted(len(files))} rendered to {out}."
     line.say("done", id=number, summary={"kind": "render", "path": str(out), "text": text, "warnings": []})
 
 
@@ -161,8 +161,12 @@ def _use_images(scene: bpy.types.Scene) -> None:
 def _not_written(out: Path, frame: int, done: int, reason: str) -> Failed:
     return Failed(
         f"Frame {frame} cannot be rendered to {out} ({_plain(reason)}).",
-        f"Free disk space or choose another folder; {done} frames are there.",
+        f"Free disk space or choose another folder; {_counted(done)} {'is' if done == 1 else 'are'} there.",
     )
+
+
+def _counted(frames: int) -> str:
+    return f"{frames} frame{'' if frames == 1 else 's'}"
 
 
 def _plain(error: object) -> str:

@@ -58,7 +58,7 @@ def test_a_disk_that_is_full(shot, tmp_path):
     out = tmp_path / "render"
     out.mkdir()
     (out / "Scene_0102.exr").symlink_to("/dev/full")
-    with pytest.raises(RuntimeError, match=r"Frame 102 cannot be rendered to .*1 frames are there"):
+    with pytest.raises(RuntimeError, match=r"Frame 102 cannot be rendered to .*1 frame is there"):
         bpy.ops.threer.render_shot(directory=str(out), movie=False)
     assert (out / "Scene_0101.exr").stat().st_size > 1000
 
