@@ -95,5 +95,5 @@ def test_no_camera():
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that nobody may write to")
 def test_a_folder_that_is_read_only(shot):
-    with pytest.raises(RuntimeError, match="Nothing can be written to /proc/self .*Choose another folder"):
+    with pytest.raises(RuntimeError, match=r"Nothing can be written to /proc/self .*Choose another folder"):
         bpy.ops.threer.render_shot(directory="/proc/self")
