@@ -51,7 +51,7 @@ WORDS = {
     "Chunk Size": "Blockgröße",
     "Classic": "Klassisch",
     "Estimating what it needs...": "Bedarf wird geschätzt...",
-    "Looking which method fits...": "Das passende Verfahren wird gesucht...",
+    "Looking which method fits...": "Verfahren wird gesucht...",
     "Method": "Verfahren",
     "Model": "Modell",
     "Multi-View": "Viele Ansichten",
