@@ -18,16 +18,18 @@ from .moving import AUTO, MovingParts
 def judge_views(
     job: JobFolder, result: Reconstruction, frames: FrameSource, log: Callable[[str], None], moving: str = AUTO
 ) -> Iterator[Progress]:
-    """Add support, sky and of footage moving (jobfolder.VIEW_EXTRAS) to every dense view, a step of progress each.
+    """Add support, sky and of footage moving (jobfolder.VIEW_EXTRAS) to every dense view, a step of progress each;
+    looking for what moves goes over the views forward and backward, half a step each time.
 
     With one view there is nothing to agree with, so it gets no support. moving: the setting of that name. Made anew
     each time: poses may have changed. Raises EngineError when arrays or masks are damaged or arrays cannot be written.
     """
     indices = [i for i in job.view_indices() if i < len(result.views) and result.views[i].is_solved]
     parts = MovingParts(job, result, indices, moving, frames)
-    steps = len(indices) * (2 if parts.is_wanted else 1)
+    passes = 2 if parts.is_wanted else 1
     for done, index in enumerate(indices):
-        yield Progress("Comparing views", done, steps, 1.0)
+        if done % passes == 0:
+            yield Progress("Comparing views", done // passes, len(indices), 1.0)
         arrays = job.read_view(index)
         extras = {"sky": find_sky(arrays["color"], arrays["depth"])}
         if len(indices) > 1:
@@ -45,8 +47,9 @@ def _add_moving(
     job: JobFolder, indices: list[int], parts: MovingParts, log: Callable[[str], None]
 ) -> Iterator[Progress]:
     shares = []
-    for place in reversed(range(len(indices))):
-        yield Progress("Comparing views", 2 * len(indices) - 1 - place, 2 * len(indices), 1.0)
+    for done, place in enumerate(reversed(range(len(indices))), start=len(indices)):
+        if done % 2 == 0:
+            yield Progress("Comparing views", done // 2, len(indices), 1.0)
         moving = parts.of(place)
         shares.append(float(np.mean(moving)))
         job.add_to_view(indices[place], {"moving": moving})
