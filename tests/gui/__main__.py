@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WINDOW = HERE / "blender-window.sh"
 SCENARIOS = """install_zip first_steps dropped clip_editor photos installing engine_care job troubles busy_artist
-  disabled quits killed models methods
+  disabled quits killed models methods german
   points moving surfaces report
   report_after_job export shot render real_job""".split()
 CANNOT = 77
@@ -36,7 +36,7 @@ PICTURES = """first_steps/offline first_steps/no-engine installing/installing in
   troubles/cancelled troubles/missing-footage busy_artist/waiting busy_artist/other-file real_job/real-running
   real_job/real-done real_job/real-window real_job/camera-window
   surfaces/surfaces-panel surfaces/surface-window surfaces/view-surface-window report/report-window
-  dropped/drop-window clip_editor/clip-window photos/photos-window export/tracks-window""".split()
+  german/german-done dropped/drop-window clip_editor/clip-window photos/photos-window export/tracks-window""".split()
 
 
 def main() -> int:

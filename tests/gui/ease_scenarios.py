@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import bpy
-from method_scenarios import key
+from method_scenarios import key, write_pictures
 from scenarios import MOVIE, PYTHON, ROOT, STALL_S, arrive, fake_engine, over, prepare
 
 
@@ -27,7 +27,7 @@ def dropped(gui):
     yield from gui.pause(0.8)
     subprocess.run(["import", "-window", "root", str(gui.out / "drop-menu.png")], check=True)
     yield from key(gui, "R")  # the underlined letter of Reconstruct Footage
-    yield from gui.pause(0.8)
+    yield from gui.settled()
     subprocess.run(["import", "-window", "root", str(gui.out / "drop-window.png")], check=True)
     assert gui.settings.info_kind == "movie", "the drop did not reach the extension"
     assert gui.session.job is None, "it began without a word"
@@ -36,6 +36,13 @@ def dropped(gui):
     gui.facts["engines"] = [gui.session.job.engine_pid]
     yield from over(gui, "done")
     yield from gui.wait(lambda: "courtyard Points" in bpy.data.objects, "the points")
+    pictures = [gui.out / f"IMG_{number}.png" for number in range(3)]
+    write_pictures(pictures)
+    yield from drop(gui, *pictures)
+    yield from gui.pause(0.8)
+    yield from key(gui, "R")
+    yield from gui.wait(lambda: gui.settings.info_kind, "the pictures")
+    assert gui.settings.info_count == len(pictures), gui.settings.info_text
 
 
 def clip_editor(gui):

@@ -279,9 +279,11 @@ def main() -> None:
     here = Path(__file__).resolve().parent
     sys.path[:0] = [str(here), str(here.parent)]
     import ease_scenarios
+    import engine_scenarios
     import install_scenarios
     import language_scenarios
     import method_scenarios
+    import model_scenarios
     import moving_scenarios
     import point_scenarios
     import render_scenarios
@@ -296,9 +298,11 @@ def main() -> None:
     places = (
         scenarios,
         ease_scenarios,
+        engine_scenarios,
         install_scenarios,
         language_scenarios,
         method_scenarios,
+        model_scenarios,
         moving_scenarios,
         point_scenarios,
         surface_scenarios,

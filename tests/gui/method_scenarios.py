@@ -95,10 +95,14 @@ def photos(gui, count):
     """A folder beside the file, with so many pictures."""
     folder = Path(gui.out) / ("still" if count == 1 else "corner")
     folder.mkdir(exist_ok=True)
+    write_pictures([folder / f"IMG_{number}.png" for number in range(count)])
+    return f"//{folder.name}"
+
+
+def write_pictures(paths):
     image = bpy.data.images.new("picture", 640, 480)
     image.file_format = "PNG"
-    for number in range(count):
-        image.filepath_raw = str(folder / f"IMG_{number}.png")
+    for path in paths:
+        image.filepath_raw = str(path)
         image.save()
     bpy.data.images.remove(image)
-    return f"//{folder.name}"
