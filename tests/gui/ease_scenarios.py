@@ -92,6 +92,7 @@ def photos(gui):
         bpy.data.objects.remove(bpy.data.objects[name])
     bpy.ops.threer.import_job(directory=str(job), slideshow=True, point_budget=60_000)
     gui.settings.path = str(folder)
+    gui.preferences.engine_python = str(PYTHON)
     slideshow = bpy.context.scene.camera
     assert slideshow.name == "corner Slideshow"
     seen = []

@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PYTHON = ROOT / ".venv" / "engine" / "bin" / "python"
 MOVIE = ROOT / "demo" / "courtyard.mp4"
 STALL_S = 0.2
-FEW_POINTS = 50_000  # the processor draws them, at each step of growing, in the main thread
 TURN_S = 0.05  # of the extension's timer, whatever it brings into the scene
 
 
@@ -185,6 +184,13 @@ def growing(gui):
     assert gui.facts["turn_3m_cpu_s"] < STALL_S  # Blender's own undo step, which comes at once and cannot be cut
 
 
+def look_away(gui):
+    """From the points to come: without a graphics card the main thread works for each that is in sight, several
+    hundred milliseconds at each redraw, and what is measured is the extension. The view is set anew for its pictures.
+    """
+    gui.area.spaces.active.region_3d.view_location = (0, 0, 1e4)
+
+
 def note_growth(gui, counts):
     """Append the number of points in the scene where it is another one and the job still runs."""
     count = points_shown()
@@ -308,7 +314,7 @@ def real_job(gui):
     yield from prepare(gui)
     gui.preferences.engine_python = str(PYTHON)
     gui.settings.quality = "draft"
-    gui.settings.points = FEW_POINTS
+    look_away(gui)
     turns = gui.watch_extension()
     yield from gui.click("threer.reconstruct")
     yield from gui.wait(lambda: gui.session.is_running, "the job's start")
@@ -324,7 +330,6 @@ def real_job(gui):
     assert summary["solved"] == summary["total"] == 40, summary
     yield from note_stalls(gui, gaps, turns)
     yield from gui.shot("real-done")
-    bpy.ops.threer.import_job(directory=str(gui.session.job.folder))
     for name in ("Cube", "Camera", "Light"):
         bpy.data.objects.remove(bpy.data.objects[name])
     space = gui.area.spaces.active
