@@ -257,6 +257,15 @@ class THREER_PG_settings(bpy.types.PropertyGroup):
             ("zoom", "Zoom", "A focal length for each frame"),
         ),
     )
+    center: bpy.props.EnumProperty(
+        name="Optical Center",
+        description="Where the lens points in the picture; off the middle in cropped footage",
+        items=(
+            ("auto", "Automatic", "Found where the footage leaves no doubt that it is not in the middle"),
+            ("fixed", "Middle", "In the middle of the picture"),
+            ("free", "Free", "Always found"),
+        ),
+    )
     mask_from: bpy.props.EnumProperty(
         name="Mask",
         description="What of the picture is left alone: people, screens, a logo",

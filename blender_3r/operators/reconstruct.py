@@ -42,6 +42,8 @@ def request_of(settings: THREER_PG_settings) -> dict[str, Any]:
     focal = footage.focal_in_pixels(settings)
     if focal is not None:
         values["focal_px"] = focal
+    if settings.center != "auto":
+        values["center"] = settings.center
     values |= mask_settings(settings)
     if settings.points:
         values["points"] = settings.points

@@ -62,6 +62,8 @@ class THREER_PT_lens(Options, bpy.types.Panel):
             column.prop(settings, "sensor_mm")
         elif settings.focal_known == "PX":
             column.prop(settings, "focal_px", text="Pixels")
+        if settings.info_kind in ("movie", "sequence"):
+            column.prop(settings, "center")
 
 
 class THREER_PT_result(Options, bpy.types.Panel):

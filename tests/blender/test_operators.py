@@ -198,9 +198,11 @@ def test_the_request(threer):
     request = reconstruct.request_of(threer)
     assert request["method"] == "auto"
     assert request["source"]["files"] == (str(MOVIE),)
-    assert request["settings"] == {"quality": "draft", "lens": "zoom", "dense": False, "points": 1234}
-    threer.points = 0
-    assert "points" not in reconstruct.request_of(threer)["settings"]
+    assert request["settings"] == {"quality": "draft", "lens": "zoom", "dense": False, "points": 1234, "refine": True}
+    threer.points, threer.center = 0, "fixed"
+    settings = reconstruct.request_of(threer)["settings"]
+    assert "points" not in settings
+    assert settings["center"] == "fixed"
     json.dumps(request)
 
 

@@ -98,6 +98,14 @@ TIPS = {
     # lens
     "A focal length for each frame": "Eine Brennweite für jedes Bild",
     "Find out whether the lens zooms": "Herausfinden, ob das Objektiv zoomt",
+    "Where the lens points in the picture; off the middle in cropped footage": (
+        "Wohin im Bild das Objektiv zeigt; bei beschnittenem Material nicht in die Mitte"
+    ),
+    "Found where the footage leaves no doubt that it is not in the middle": (
+        "Wird gesucht, wo das Material keinen Zweifel lässt, dass sie nicht in der Bildmitte liegt"
+    ),
+    "In the middle of the picture": "In der Mitte des Bildes",
+    "Always found": "Wird immer gesucht",
     "Find the focal length from the footage": "Die Brennweite aus dem Material ermitteln",
     "Focal length and sensor width, as written on the lens and the camera": "Brennweite und Sensorbreite, wie sie auf "
     "Objektiv und Kamera stehen",

@@ -86,7 +86,10 @@ WORDS = {
     "The same for all photos": "Dieselbe für alle Fotos",
     # lens
     "Fixed": "Fest",
+    "Free": "Frei",
     "Lens": "Objektiv",
+    "Middle": "Mitte",
+    "Optical Center": "Optische Mitte",
     "Focal Length": "Brennweite",
     "Millimeters": "Millimeter",
     "Pixels": "Pixel",
