@@ -19,6 +19,7 @@ from blender_3r.scene.dynamic import moving_input, moving_modifier
 from blender_3r.scene.handover import FORMATS, export_scene
 from blender_3r.scene.job import ImportOptions, import_job
 from blender_3r.scene.jobdata import read_job
+from blender_3r.scene.shot_objects import engine_points
 from blender_3r.scene.surface_data import read_view_surfaces
 
 COLUMN = 36  # pixels
@@ -125,6 +126,14 @@ def test_the_worlds_stand_is_judged_by_what_stands(dancer):
     depths = [read_job(dancer.path, moving=mode).depth for mode in ("known", "none", "frames")]
     assert depths == pytest.approx([depths[0]] * 3, rel=0.02)
     assert depths[0] < 4
+
+
+def test_the_floor_of_a_shot_is_found_among_what_stands(dancer, empty_file):
+    result = import_job(empty_file, dancer.path, ImportOptions(plate=False))
+    points = engine_points(empty_file, read_job(dancer.path, 0))
+    assert 0 < len(points) <= len(result.points.data.vertices)
+    moving = np.array([vertex.co for vertex in result.moving.data.vertices], np.float32)
+    assert not np.isin(points.astype(np.float32)[:, 0], moving[:, 0]).any()
 
 
 # -- settings
