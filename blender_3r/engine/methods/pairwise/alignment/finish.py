@@ -4,6 +4,9 @@ A result has to hold: cameras within 1 % of the path and half a degree. What it 
 of each other: how far the steps ended from the minimum, which second-order steps measure, and how far the minimum
 itself is from the truth, which is what it moves by when the pairs get other weights by chance (Bayesian bootstrap:
 Rubin, The Annals of Statistics 9, 1981). The published result stands while both together are expected to hold.
+
+A limit on the distance from the minimum alone would have to guess what the minimum is worth, which is next to nothing
+where a scene is deep and all that a result may be off where it is shallow.
 """
 
 from __future__ import annotations
