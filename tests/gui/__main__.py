@@ -35,7 +35,7 @@ PICTURES = """first_steps/offline first_steps/no-engine installing/installing in
   models/licence-window models/models-downloading models/models-list models/models-tight
   troubles/cancelled troubles/missing-footage busy_artist/waiting busy_artist/other-file real_job/real-running
   real_job/real-done real_job/real-window real_job/camera-window
-  surfaces/surfaces-panel surfaces/surface-window surfaces/view-surface-window report/report-window
+  surfaces/surface-window report/report-window
   german/german-done dropped/drop-window clip_editor/clip-window photos/photos-window export/tracks-window""".split()
 
 
@@ -139,7 +139,7 @@ def save_pictures(folder: Path, target: Path) -> None:
         picture = images.open(folder / f"{name}.png").convert("RGB")
         if not name.endswith(("window", "list")):
             picture = picture.crop((0, 0, picture.width, panel_end(picture)))
-        picture.quantize(128).save(target / f"{Path(name).name}.png", optimize=True)
+        picture.quantize(256).save(target / f"{Path(name).name}.png", optimize=True)
 
 
 def panel_end(picture: Image) -> int:

@@ -91,7 +91,8 @@ def photos(gui):
     for name in ("Cube", "Camera", "Light"):
         bpy.data.objects.remove(bpy.data.objects[name])
     bpy.ops.threer.import_job(directory=str(job), slideshow=True, point_budget=60_000)
-    gui.settings.path = str(folder)
+    bpy.ops.wm.save_as_mainfile(filepath=str(gui.out / "scene.blend"))
+    gui.settings.path = f"//{folder.name}"
     gui.preferences.engine_python = str(PYTHON)
     slideshow = bpy.context.scene.camera
     assert slideshow.name == "corner Slideshow"
