@@ -11,7 +11,7 @@ from ..client import locks
 from ..client.doctor import BAD, GOOD, WARNING, Report
 from ..client.session import session
 from ..client.work import InstallState
-from .text import draw_wrapped, megabytes
+from .text import draw_wrapped, is_narrow, megabytes
 
 PACKAGE = __package__.rpartition(".")[0]
 ICONS = {GOOD: "CHECKMARK", WARNING: "INFO", BAD: "ERROR"}
@@ -156,7 +156,8 @@ def _draw_failure(layout: bpy.types.UILayout, failure: object) -> None:
     column.alert = True
     draw_wrapped(column, failure.message, icon="ERROR")
     draw_wrapped(layout, failure.hint, icon="BLANK1")
-    draw_wrapped(layout, f"{iface_('Log')}: {session.installer.log}", icon="BLANK1")
+    if not is_narrow():
+        draw_wrapped(layout, f"{iface_('Log')}: {session.installer.log}", icon="BLANK1")
     layout.operator("threer.open_log", icon="TEXT").is_install = True
 
 

@@ -9,7 +9,7 @@ from ..client.library import library
 from ..client.model_facts import Download, Model
 from ..operators import model_choice
 from .licence import download_size, draw_commercial, memory_size
-from .text import draw_wrapped, megabytes, time_left
+from .text import draw_wrapped, is_narrow, megabytes, time_left
 
 METHOD_TITLES = {"pairwise": "Pairwise", "streaming": "Streaming", "multiview": "Multi-View"}
 
@@ -99,13 +99,13 @@ def _draw_model(layout: bpy.types.UILayout, model: Model) -> None:
     title.operator("threer.show_model", text=model.title, icon=arrow, emboss=False).model = model.id
     state = row.row(align=True)
     state.alignment = "RIGHT"
-    if not _is_narrow():
+    if not is_narrow():
         state.label(text="Commercial use" if model.commercial_use else "No commercial use")
         state.separator()
     if model.downloaded:
         state.label(text="", icon="CHECKMARK")
     elif download is None:
-        text = "" if _is_narrow() else _short_size(model)
+        text = "" if is_narrow() else _short_size(model)
         state.operator("threer.download_model", text=text, icon="IMPORT").model = model.id
     if download is not None:
         draw_download(box, download)
@@ -113,12 +113,6 @@ def _draw_model(layout: bpy.types.UILayout, model: Model) -> None:
         _draw_begun(box, model)
     if is_open:
         _draw_details(box, model)
-
-
-def _is_narrow() -> bool:
-    """In the sidebar a name and a size do not stand beside each other."""
-    region = bpy.context.region
-    return region is not None and region.type == "UI"
 
 
 def _short_size(model: Model) -> str:

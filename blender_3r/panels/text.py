@@ -17,8 +17,7 @@ def draw_wrapped(layout: bpy.types.UILayout, sentence: str, icon: str = "NONE", 
     """A sentence, translated, over as many lines as the sidebar's width asks for, elsewhere width_px; icon before the
     first."""
     scale = bpy.context.preferences.system.ui_scale
-    region = bpy.context.region
-    width = region.width if region is not None and region.type == "UI" else width_px * scale
+    width = bpy.context.region.width if is_narrow() else width_px * scale
     column = layout.column(align=True)
     column.scale_y = 0.8
     taken = MARGINS_PX if icon == "NONE" else MARGINS_PX + ICON_PX
@@ -27,6 +26,12 @@ def draw_wrapped(layout: bpy.types.UILayout, sentence: str, icon: str = "NONE", 
             column.label(text=line)
         else:
             column.label(text=line, icon=icon if number == 0 else "BLANK1")
+
+
+def is_narrow() -> bool:
+    """In the sidebar a name and a size do not stand beside each other, and a path has no room."""
+    region = bpy.context.region
+    return region is not None and region.type == "UI"
 
 
 def wrap(sentence: str, width: float, measure: Callable[[str], float]) -> list[str]:
