@@ -23,17 +23,14 @@ def moving(gui):
     bpy.context.view_layer.objects.active = ball
     with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
         bpy.ops.view3d.view_camera()
-    gui.area.spaces.active.shading.type = "WIREFRAME"
     bpy.context.scene.frame_set(3)
-    yield from gui.pause(1.0)
-    yield from gui.shot("moving-window", whole=True)
+    yield from gui.in_material_preview("moving-window")
     assert shown(ball) == 1
     dynamic = sys.modules[f"{gui.module}.scene.dynamic"]
     modifier = dynamic.moving_modifier(ball)
     sys.modules[f"{gui.module}.scene.compat"].set_modifier_input(modifier, dynamic.moving_input(modifier, "Trail"), 8)
     bpy.context.scene.frame_set(FRAMES)
-    yield from gui.pause(1.0)
-    yield from gui.shot("moving-trail", whole=True)
+    yield from gui.in_material_preview("moving-trail")
     assert shown(ball) == 9
     yield from play(gui)
 
