@@ -39,7 +39,8 @@ def test_reconstruct_info_and_again(engine, movie, tmp_path):
 
 def test_options_reach_the_request(engine, movie, tmp_path):
     options = (
-        "--first 2 --last 10 --step 2 --focal 900.5 --lens zoom --quality fine --no-dense --points 5000 --threads 2"
+        "--first 2 --last 10 --step 2 --focal 900.5 --lens zoom --quality fine --no-dense --points 5000 --threads 2 "
+        "--center fixed --distortion k1k2"
     )
     done = engine("reconstruct", movie, "--method", "fake", "--out", tmp_path / "job", *options.split())
     assert done.returncode == 0, done.stderr
@@ -51,6 +52,8 @@ def test_options_reach_the_request(engine, movie, tmp_path):
         "dense": False,
         "points": 5000,
         "threads": 2,
+        "center": "fixed",
+        "distortion": "k1k2",
     }
     cameras = json.loads((tmp_path / "job" / "cameras.json").read_text())
     assert [image["frame"] for image in cameras["images"]] == [2, 4, 6, 8, 10]

@@ -128,7 +128,9 @@ def test_things_that_move_by_themselves_are_refused():
     xy = start + speed * np.arange(frames)[:, None, None]
     seen = Observations(np.repeat(np.arange(frames), count), np.tile(np.arange(count), frames), xy.reshape(-1, 2))
     lenses = walk(frames=frames).lenses()
-    solution = solve_video(seen, lenses, VideoSettings())
+    # Aligned in the pictures, such tracks would lie as near to their points as those of a scene.
+    settings = VideoSettings(align=lambda *_: pytest.fail("aligned"))
+    solution = solve_video(seen, lenses, settings)
     checks = check_solution(solution, lenses, track_pairs(seen, solution.cameras))
     with pytest.raises(EngineError, match="one scene"):
         refuse_hopeless(checks)

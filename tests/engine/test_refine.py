@@ -1,6 +1,7 @@
 """A solve that starts from the cameras, or the tracks, of another one."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,14 +9,17 @@ from test_classic import ROOT, SHOT, context
 from walk import FOCAL, path_error, walk
 
 from blender_3r.engine.errors import EngineError
+from blender_3r.engine.geometry.cameras import Observations
 from blender_3r.engine.geometry.rotations import rotation_from_vector
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.media.frames import open_source
 from blender_3r.engine.methods import classic
 from blender_3r.engine.methods.results import read_cameras, read_tracks
 from blender_3r.engine.reconstruction import Reconstruction, View
+from blender_3r.engine.solve.alignment import Aligned
 from blender_3r.engine.solve.checks import given_focal
 from blender_3r.engine.solve.key_cameras import KeyframeSolver
+from blender_3r.engine.solve.reduced import solve_reduced
 from blender_3r.engine.solve.video import VideoSettings, bundle_options, solve_video
 from blender_3r.engine.source import source_from_path
 
@@ -39,9 +43,9 @@ def no_mapping(monkeypatch):
     monkeypatch.setattr(KeyframeSolver, "solve", lambda self: pytest.fail("mapped from scratch"))
 
 
-@pytest.mark.parametrize("zoom", [1.0, 1.5])
-def test_disturbed_cameras_come_back(zoom, no_mapping):
-    shot = walk(frames=24, zoom=zoom)
+@pytest.mark.parametrize(("zoom", "noise"), [(1.0, 0.2), (1.5, 0.2), (4.0, 0.05)])
+def test_disturbed_cameras_come_back(zoom, noise, no_mapping):
+    shot = walk(frames=24, zoom=zoom, noise=noise)
     given = disturbed(shot.cameras)
     solution = solve_video(shot.observations, shot.lenses(), VideoSettings(threads=1), given)
     assert solution.cameras.solved.all()
@@ -52,6 +56,31 @@ def test_disturbed_cameras_come_back(zoom, no_mapping):
     assert away.max() < 0.15 * np.linalg.norm(np.ptp(given.centers, axis=0))
     error = solution.cameras.project(shot.observations.frame, solution.points[shot.observations.track])
     assert np.nanmedian(np.linalg.norm(error - shot.observations.xy, axis=1)) < 0.4
+
+
+def test_footage_of_any_size_is_solved_alike(no_mapping):
+    """In frames ten times as large, tracked in at the old size, every error is ten times as large."""
+    small = walk(frames=24)
+    settings, lenses = VideoSettings(threads=1, align=trust_all), small.lenses()
+    one = solve_reduced(small.observations, lenses, settings, disturbed(small.cameras))
+    large = Observations(small.observations.frame, small.observations.track, 10 * small.observations.xy)
+    given = disturbed(small.cameras)
+    given.focal, given.center = 10 * given.focal, 10 * given.center
+    lenses = replace(lenses, start=[lens.scaled_to(6400, 3600) for lens in lenses.start])
+    ten = solve_reduced(large, lenses, settings, given, 10.0)
+    assert ten.cameras.world_from_camera == pytest.approx(one.cameras.world_from_camera, abs=1e-4)
+    assert ten.cameras.intrinsics(0, 6400, 3600).fx == pytest.approx(10 * one.cameras.focal[0], rel=1e-5)
+    assert ten.cameras.center[0] == pytest.approx((3200.0, 1800.0))
+    assert ten.mean_error_px == pytest.approx(10 * one.mean_error_px, rel=1e-3)
+    assert ten.observations.xy == pytest.approx(10 * one.observations.xy, abs=0.01)
+
+
+def trust_all(observations, cameras, points):
+    """An alignment that finds everything where it should be; it is told of original pixels."""
+    there = cameras.project(observations.frame, points[observations.track])
+    xy = 0.5 * (observations.xy + np.where(np.isfinite(there), there, observations.xy))
+    everything = np.ones(len(observations), bool)
+    return Aligned(replace(observations, xy=xy), everything, np.arange(len(observations)))
 
 
 def test_missing_cameras_are_filled_in(no_mapping):

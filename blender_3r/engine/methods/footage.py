@@ -19,12 +19,13 @@ from ..solve.checks import check_solution, given_focal, refuse_hopeless, track_p
 from ..solve.mapping import LensModel
 from ..solve.moving import moving_tracks
 from ..solve.posed import hold_given
+from ..solve.reduced import solve_reduced
 from ..solve.shots import Shots, find_shots, named, only, same_pictures
 from ..solve.solution import Solution
 from ..solve.steady import hold_scale, predicted_depth
 from ..solve.tracks import track_video
 from ..solve.tripod import Motion, classify_motion, solve_tripod
-from ..solve.video import MAX_JOINT_FRAMES, VideoSettings, bundle_options, solve_video
+from ..solve.video import KEEP_PX, MAX_JOINT_FRAMES, VideoSettings, bundle_options
 from .base import Context, Event, Progress
 from .depth_maps import DepthMaps
 
@@ -82,7 +83,8 @@ def solve_footage(frames: FrameSource, lenses: LensModel, footage: Footage, repo
     shots = find_shots(observations, len(frames))
     observations = only(observations, shots.longest)
     solution = _solve(frames, observations, lenses, footage, reporter)
-    solution.moving = moving_tracks(observations, solution.cameras, turns_only=solution.motion == "tripod")
+    moving = moving_tracks(observations, solution.cameras, turns_only=solution.motion == "tripod")
+    solution.moving = moving[: len(solution.points)]  # the last ones may have been joined to others
     log(f"{int(solution.moving.sum())} of {len(solution.moving)} tracks move by themselves")
     _fill_flashes(solution, shots)
     told = [*_tell_pieces(frames, solution, shots), *_tell_oddities(frames, shots)]
@@ -130,12 +132,14 @@ def _solve(
         solution.checks = check_solution(solution, lenses, track_pairs(observations, solution.cameras))
         return solution
     reporter.stage("Looking at the camera's motion", 0.25)
+    longest = max(max(info.width, info.height) for info in frames.infos)
+    pixel = max(1.0, longest / footage.track_side)  # of the images that were tracked in
     unplaced = Cameras.from_intrinsics(lenses.start, np.full((len(frames), 4, 4), np.nan))
     motion = classify_motion(observations, unplaced, lenses.focal_known)
     context.log(motion.text)
     if motion.is_tripod:
         reporter.stage("Solving a tripod shot", 0.5)
-        return _tripod(observations, unplaced, motion, lenses, footage.lens)
+        return _tripod(observations, unplaced, motion, lenses, footage.lens, KEEP_PX * pixel)
     settings = VideoSettings(
         footage.lens,
         footage.distortion,
@@ -146,7 +150,7 @@ def _solve(
         context.log,
         lambda seen, cameras, points: _aligned(frames, seen, cameras, points, footage, reporter),
     )
-    solution = solve_video(observations, lenses, settings, footage.given)
+    solution = solve_reduced(observations, lenses, settings, footage.given, pixel)
     if footage.depth is not None:
         solution = _held(frames, solution, footage.depth, lenses, reporter)
     checks = check_solution(solution, lenses, track_pairs(observations, solution.cameras))
@@ -195,8 +199,10 @@ def _held(frames: FrameSource, solution: Solution, depth: DepthMaps, lenses: Len
     return held
 
 
-def _tripod(observations: Observations, cameras: Cameras, motion: Motion, lenses: LensModel, lens: str) -> Solution:
-    bundle = solve_tripod(observations, cameras, motion, "fixed" if lenses.focal_known else lens)
+def _tripod(
+    observations: Observations, cameras: Cameras, motion: Motion, lenses: LensModel, lens: str, threshold_px: float
+) -> Solution:
+    bundle = solve_tripod(observations, cameras, motion, "fixed" if lenses.focal_known else lens, threshold_px)
     spread = np.ptp(np.log(bundle.cameras.focal[bundle.cameras.solved]))
     solution = Solution.from_bundle(bundle, observations, "zoom" if spread > 1e-6 else "shared")
     solution.motion = "tripod"

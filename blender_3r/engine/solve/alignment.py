@@ -24,7 +24,7 @@ from .tracks import WINDOW
 
 STEPS = 3
 LONGEST_STEP_PX = 1.0
-FARTHEST_PX = 2.5  # from the point's image, where the search begins; those farther off are not this point
+FARTHEST_PX = 2.5  # of the images looked at, from the point's image, where the search begins; farther off is another
 ALIKE = 0.7  # correlation with the template from which a patch is taken for the point's
 FEW = 0.5  # share of a frame's patches; with fewer alike it is the frame that looks different (blur, a flash)
 ENOUGH_VIEWS = 2
@@ -59,18 +59,20 @@ def align_tracks(
     on_frame is called 2 m times and may raise to stop. Every frame is read twice, and only one is in memory for each
     thread.
     """
-    known = np.linalg.norm(residuals(observations, cameras, points), axis=1) < FARTHEST_PX  # false for nan
+    pixel = np.array([max(1.0, max(info.width, info.height) / max_side) for info in frames.infos])
+    away = np.linalg.norm(residuals(observations, cameras, points), axis=1) / pixel[observations.frame]
+    known = away < FARTHEST_PX  # false for nan
     views = np.bincount(observations.track[known], minlength=len(points))
     known &= (views >= ENOUGH_VIEWS)[observations.track]
     candidates = np.flatnonzero(known)
-    axes = _surface_axes(observations[candidates], cameras, points)
+    axes = _surface_axes(observations[candidates], cameras, points, pixel)
     work = _Work(frames, observations, candidates, cameras, points, axes, max_side, max(1, threads))
     total = np.zeros((len(points), WINDOW * WINDOW), np.float32)
     for done, (rows, patches) in enumerate(work.each_frame(_Frame.patches), start=1):
         total[observations.track[rows]] += patches
         on_frame(done)
     template = _Template.of(total)
-    owner = join_tracks(observations[candidates], cameras, points, template.look * np.sqrt(WEIGHT), ALIKE)
+    owner = join_tracks(observations[candidates], cameras, points, template.look * np.sqrt(WEIGHT), ALIKE, pixel)
     observations = replace(observations, track=owner[observations.track])
     work = replace(work, observations=observations)
     xy, trusted = observations.xy.copy(), np.zeros(len(observations), bool)
@@ -137,7 +139,7 @@ class _Frame:
             step = np.matmul(self.warp, shift)[..., 0]
             at -= np.clip(step, -LONGEST_STEP_PX, LONGEST_STEP_PX)
         alike = np.sum(self.patches(at) * look * WEIGHT, axis=1) > ALIKE
-        alike &= np.linalg.norm((at - self.start) * self.scale, axis=1) < FARTHEST_PX
+        alike &= np.linalg.norm(at - self.start, axis=1) < FARTHEST_PX
         return (at + 0.5) * self.scale, alike
 
 
@@ -178,16 +180,17 @@ class _Work:
         return _Frame(image.astype(np.float32), scale, tracks, start, warp.astype(np.float32))
 
 
-def _surface_axes(observations: Observations, cameras: Cameras, points: np.ndarray) -> np.ndarray:
+def _surface_axes(observations: Observations, cameras: Cameras, points: np.ndarray, size: np.ndarray) -> np.ndarray:
     """(p, 2, 3) steps on the surface round each point: across and down a frame from the middle of its track, as far
-    as a pixel is in the frame of the usual distance. The surface faces the mean direction it is seen from.
+    as a pixel is in the frame of the usual distance. The surface faces the mean direction it is seen from. size: (m,)
+    of the pixels of the images looked at, in original ones.
     """
     order = np.lexsort((observations.frame, observations.track))
     track, frame = observations.track[order], observations.frame[order]
     count = np.bincount(track, minlength=len(points))
     middle = (np.cumsum(count) - count + count // 2)[count > 0]
     depth = cameras.in_camera(frame, points[track])[:, 2]
-    pixel = depth / cameras.focal[frame]
+    pixel = depth / cameras.focal[frame] * size[frame]
     usual = pixel[np.lexsort((pixel, track))][middle]
     sight = cameras.centers[frame] - points[track]
     sight /= np.linalg.norm(sight, axis=1, keepdims=True)

@@ -16,7 +16,7 @@ from ..geometry.cameras import Cameras, Observations
 from ..geometry.depth_prior import DepthPrior, weigh
 from ..geometry.reprojection import Problem
 from ..geometry.triangulation import mean_directions, triangulate_tracks, triangulation_angles
-from ..geometry.uncertainty import focal_uncertainty
+from ..geometry.uncertainty import FocalUncertainty, focal_uncertainty
 
 __all__ = [
     "BundleOptions",
@@ -89,13 +89,15 @@ def adjust(
     options: BundleOptions | None = None,
     lens_of_frame: np.ndarray | None = None,
     log_depth: np.ndarray | None = None,
+    with_deviation: bool = True,
 ) -> BundleResult:
     """One bundle adjustment over all usable observations.
 
     points: (p, 3). lens_of_frame: (m,) int, frames with the same number share distortion and (unless "zoom") focal;
     all share one lens when None. log_depth: (n,) what a network says of each observation's depth, in any unit and with
     a scale of each frame's own, nan where it says nothing; see geometry/depth_prior.py.
-    The world stays put: the first solved camera keeps its pose and the cameras keep
+    with_deviation: whether focal_log_std and smoothness are asked for, the time of which grows with the cube of the
+    frames; nan without. The world stays put: the first solved camera keeps its pose and the cameras keep
     their mean distance from it. Raises ValueError when no observation has both a pose and a point in front of it.
     """
     options = options or BundleOptions()
@@ -109,7 +111,9 @@ def adjust(
     refined, moved = problem.export(state, cameras, points)
     if not options.rotation_only:
         _restore_gauge(cameras, refined, moved)
-    uncertainty = focal_uncertainty(problem, state)
+    uncertainty = FocalUncertainty(np.full(len(cameras), np.nan), float("nan"))
+    if with_deviation:
+        uncertainty = focal_uncertainty(problem, state)
     return BundleResult(
         refined,
         moved,
@@ -144,7 +148,8 @@ def refine(
     rough = replace(options, tolerance=max(options.tolerance, ROUGH_TOLERANCE))
     points = np.array(points, dtype=np.float64)
     kept = select(observations, cameras, points, np.inf, 0.0, min_views)
-    result = adjust(observations[kept], cameras, points, rough, lens_of_frame, _chosen(log_depth, kept))
+    is_only = not thresholds_px
+    result = adjust(observations[kept], cameras, points, rough, lens_of_frame, _chosen(log_depth, kept), is_only)
     for number, threshold in enumerate(thresholds_px, start=1):
         limit = max(threshold, 4.0 * typical_error(result.residual))
         points = _revived(observations, result, limit, options)
@@ -154,7 +159,8 @@ def refine(
         points[~seen] = np.nan
         last = number == len(thresholds_px)
         chosen = _chosen(log_depth, kept)
-        result = adjust(observations[kept], result.cameras, points, options if last else rough, lens_of_frame, chosen)
+        accuracy = options if last else rough
+        result = adjust(observations[kept], result.cameras, points, accuracy, lens_of_frame, chosen, last)
     residual = residuals(observations, result.cameras, result.points)
     return replace(result, residual=residual, kept=kept & np.isfinite(residual[:, 0]))
 
@@ -186,8 +192,9 @@ def needs_distortion(
     seen = seen[spread_tracks(seen, len(result.cameras), TRIAL_TRACKS)]
     plain = result.cameras.copy()
     plain.distortion[:, : options.distortion] = 0.0
-    with_it = adjust(seen, result.cameras, result.points, options, lens_of_frame)
-    without = adjust(seen, plain, result.points, replace(options, distortion=0), lens_of_frame)
+    with_it = adjust(seen, result.cameras, result.points, options, lens_of_frame, with_deviation=False)
+    plainer = replace(options, distortion=0)
+    without = adjust(seen, plain, result.points, plainer, lens_of_frame, with_deviation=False)
     return without.cost > (1 + DISTORTION_GAIN) * with_it.cost
 
 
@@ -211,8 +218,8 @@ def zoom_evidence(observations: Observations, result: BundleResult, options: Bun
     seen = observations[result.kept]
     seen = seen[spread_tracks(seen, len(result.cameras), TRIAL_TRACKS)]
     trial = replace(options, loss="cauchy", scale_px=0.5, max_iterations=40, tolerance=1e-4)
-    shared = adjust(seen, result.cameras, result.points, replace(trial, lens="shared"))
-    zoom = adjust(seen, shared.cameras, shared.points, replace(trial, lens="zoom"))
+    shared = adjust(seen, result.cameras, result.points, replace(trial, lens="shared"), with_deviation=False)
+    zoom = adjust(seen, shared.cameras, shared.points, replace(trial, lens="zoom"), with_deviation=False)
     gain = 1.0 - zoom.cost / max(shared.cost, 1e-30)
     focals = zoom.cameras.focal[zoom.cameras.solved]
     low, high = np.percentile(np.log(focals), [5, 95])

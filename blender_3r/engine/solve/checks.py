@@ -36,7 +36,8 @@ MAX_FLAT_PAIRS = 0.95
 MAX_K1 = 0.6
 GIVEN_FOCAL_APART = 0.03  # of log focal
 GIVEN_FOCAL_GAIN = 0.03  # fall of the cost that the data's own focal must bring
-HOPELESS_PAIRS = 0.3  # when fewer agree, half the error that is else allowed is too much
+HOPELESS_PAIRS = 0.3  # when fewer agree, this share of the error that is else allowed is too much
+HOPELESS_ERROR = 0.5
 
 
 def check_solution(
@@ -67,7 +68,7 @@ def refuse_hopeless(checks: Iterable[Check]) -> None:
     """
     found = {check.name: check for check in checks}
     agreeing, error = (found[name].value for name in ("pair rotations", "reprojection error"))
-    allowed = found["reprojection error"].limit * (0.5 if agreeing < HOPELESS_PAIRS else 1.0)
+    allowed = found["reprojection error"].limit * (HOPELESS_ERROR if agreeing < HOPELESS_PAIRS else 1.0)
     if agreeing < MIN_AGREEING_PAIRS and error > allowed:
         raise EngineError(
             "unsolved",
@@ -75,6 +76,11 @@ def refuse_hopeless(checks: Iterable[Check]) -> None:
             f"{100 * agreeing:.0f} % of the frame pairs agree with the best cameras found.",
             "Use a part of the shot in which most of the picture stands still.",
         )
+
+
+def may_be_hopeless(solution: Solution, lenses: LensModel) -> bool:
+    """Whether the points are so far off that refuse_hopeless() may have to refuse the solve."""
+    return not solution.mean_error_px <= HOPELESS_ERROR * _allowed_error(lenses)  # true for nan
 
 
 def given_focal(solution: Solution, options: BundleOptions) -> Check | None:
@@ -87,7 +93,7 @@ def given_focal(solution: Solution, options: BundleOptions) -> Check | None:
     seen = seen[spread_tracks(seen, len(solution.cameras), TRIAL_TRACKS)]
     trial = replace(options, tolerance=1e-4)
     try:
-        held = adjust(seen, solution.cameras, solution.points, replace(trial, lens="fixed"))
+        held = adjust(seen, solution.cameras, solution.points, replace(trial, lens="fixed"), with_deviation=False)
         free = adjust(seen, held.cameras, held.points, replace(trial, lens="shared"))
     except ValueError:
         return None
@@ -193,11 +199,15 @@ def _lens_plausibility(solution: Solution, lenses: LensModel) -> Check:
 
 
 def _error(solution: Solution, lenses: LensModel) -> Check:
-    limit = MAX_ERROR_PX_AT_1000 * max(1.0, max(lenses.start[0].width, lenses.start[0].height) / 1000)
+    limit = _allowed_error(lenses)
     error = solution.mean_error_px
     return Check(
         "reprojection error", error <= limit, f"Points land {error:.2f} px from where they were seen.", error, limit
     )
+
+
+def _allowed_error(lenses: LensModel) -> float:
+    return MAX_ERROR_PX_AT_1000 * max(1.0, max(lenses.start[0].width, lenses.start[0].height) / 1000)
 
 
 def _kept_share(solution: Solution) -> Check:

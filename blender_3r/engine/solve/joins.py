@@ -6,17 +6,23 @@ import numpy as np
 
 from ..geometry.cameras import Cameras, Observations
 
-NEAR_PX = 2.0  # between where a lost point should be and a new track, and the other way round
+NEAR_PX = 2.0  # of the images looked at, between where a lost point should be and a new track, and the other way round
 DEPTH_FACTOR = 1.1
 
 
 def join_tracks(
-    observations: Observations, cameras: Cameras, points: np.ndarray, alike: np.ndarray, least: float
+    observations: Observations,
+    cameras: Cameras,
+    points: np.ndarray,
+    alike: np.ndarray,
+    least: float,
+    pixel: np.ndarray,
 ) -> np.ndarray:
     """(p,) the number of the track that each becomes: that of the first of those that are one point, or its own.
 
     observations: sorted by frame. cameras, points (p, 3): a solve of them. alike: (p, k) the tracks' patches so
-    weighted that the product of two is their correlation, which must be more than least. A track that begins where the
+    weighted that the product of two is their correlation, which must be more than least. pixel: (m,) size of a pixel of
+    the images looked at, in original pixels. A track that begins where the
     point of a lost one should be, as far away and looking like it, goes on with that track.
     """
     owner = np.arange(len(points))
@@ -34,10 +40,11 @@ def join_tracks(
         lost = np.flatnonzero(known & (owner == np.arange(len(points))) & (until < frame) & (first < frame))
         if len(fresh) == 0 or len(lost) == 0:
             continue
-        pairs = _nearest(cameras.project(np.full(len(lost), frame), points[lost]), place[fresh])
+        expected = cameras.project(np.full(len(lost), frame), points[lost])
+        pairs = _nearest(expected, place[fresh], NEAR_PX * pixel[frame])
         old, new = lost[pairs[:, 0]], fresh[pairs[:, 1]]
         back = cameras.project(last[old], points[new])
-        good = np.linalg.norm(back - ends[old], axis=1) < NEAR_PX
+        good = np.linalg.norm(back - ends[old], axis=1) < NEAR_PX * pixel[last[old]]
         depths = [cameras.in_camera(np.full(len(old), frame), points[one])[:, 2] for one in (old, new)]
         good &= np.abs(np.log(np.maximum(depths[0], 1e-9) / np.maximum(depths[1], 1e-9))) < np.log(DEPTH_FACTOR)
         good &= np.sum(alike[old] * alike[new], axis=1) > least
@@ -54,8 +61,8 @@ def _ends(observations: Observations, count: int) -> tuple[np.ndarray, np.ndarra
     return first, last
 
 
-def _nearest(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(k, 2) rows of expected (e, 2) and found (f, 2) that are nearest to each other, and near."""
+def _nearest(expected: np.ndarray, found: np.ndarray, farthest: float) -> np.ndarray:
+    """(k, 2) rows of expected (e, 2) and found (f, 2) that are nearest to each other, and nearer than farthest."""
     usable = np.isfinite(expected).all(axis=1)
     rows = np.flatnonzero(usable)
     if len(rows) == 0:
@@ -63,5 +70,5 @@ def _nearest(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
     apart = np.linalg.norm(expected[rows, None] - found, axis=2)
     by_row, by_column = apart.argmin(axis=1), apart.argmin(axis=0)
     mutual = by_column[by_row] == np.arange(len(rows))
-    near = mutual & (apart[np.arange(len(rows)), by_row] < NEAR_PX)
+    near = mutual & (apart[np.arange(len(rows)), by_row] < farthest)
     return np.stack([rows[near], by_row[near]], axis=1)

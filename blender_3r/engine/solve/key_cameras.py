@@ -127,9 +127,22 @@ class KeyframeSolver:
         keyed.world_from_camera[~np.isin(np.arange(len(given)), self.graph.frames)] = np.nan
         if keyed.solved.sum() < 2:
             return None
-        lens = "fixed" if self.lenses.focal_known else "zoom" if self.settings.lens == "zoom" else "shared"
         if self.lenses.focal_known:
             keyed.focal = np.array([intrinsics.fx for intrinsics in self.lenses.start])
+            return self._from_given(keyed, "fixed")
+        if self.settings.lens != "auto":
+            return self._from_given(keyed, self.settings.lens)
+        start = self._from_given(keyed, "shared")
+        if start is None:
+            # Under one focal a far zoom has no fit to begin with; the given cameras may well know its focals.
+            zoom = self._from_given(keyed, "zoom")
+            start = None if zoom is None else self._believed(self._refine(zoom.bundle.cameras, "shared"))
+            if start is None:
+                return zoom
+        return self._believed(self._try_zoom(start))
+
+    def _from_given(self, keyed: Cameras, lens: str) -> KeyframeStart | None:
+        """Refined from cameras of the key frames under one lens model; None when nothing fits."""
         side = max(self.lenses.start[0].width, self.lenses.start[0].height)
         points = triangulate_tracks(self.observations, keyed, self.track_count, max_error_px=GIVEN_SHARE * side)
         options = BundleOptions(lens=lens, distortion=0, scale_px=GIVEN_LOSS * side, smoothness=SMOOTHNESS)
@@ -139,8 +152,9 @@ class KeyframeSolver:
             return None
         start = self._refine(bundle.cameras, lens)
         self._log("from the given cameras, no", lens, start)
-        if start is not None and lens == "shared" and self.settings.lens == "auto":
-            start = self._try_zoom(start)
+        return self._believed(start)
+
+    def _believed(self, start: KeyframeStart | None) -> KeyframeStart | None:
         return None if start is None or start.is_doubtful(len(self.graph.frames)) else start
 
     def _map_unknown_focal(self) -> KeyframeStart | None:

@@ -15,7 +15,7 @@ from .bundle import BundleOptions, BundleResult, adjust
 from .solution import FOCAL_DEVIATION_FACTOR
 
 SIGMAS = 5.0  # of real deviations, which are FOCAL_DEVIATION_FACTOR times the formal ones
-FARTHEST_CENTER = 0.1  # of the picture's side; what is found farther out makes up for something else
+FARTHEST_CENTER = 0.25  # of the picture's side; what is found farther out makes up for something else
 TRIAL = {"max_iterations": 8, "tolerance": 1e-5}
 
 
@@ -38,9 +38,10 @@ def needed_terms(
         choices.append({"distortion": 2})
     if not choices or len(observations) == 0:
         return options
-    held = adjust(observations, cameras, points, replace(options, **TRIAL))
+    held = adjust(observations, cameras, points, replace(options, **TRIAL), with_deviation=False)
     for choice in choices:
-        freed = adjust(observations, held.cameras, held.points, replace(options, **choice, **TRIAL))
+        trial = replace(options, **choice, **TRIAL)
+        freed = adjust(observations, held.cameras, held.points, trial, with_deviation=False)
         is_sure = _deviations(held, freed, len(observations)) > SIGMAS * FOCAL_DEVIATION_FACTOR
         if is_sure and _is_center_near(held.cameras, freed.cameras):
             options, held = replace(options, **choice), freed

@@ -17,6 +17,7 @@ from ..geometry.triangulation import triangulate_tracks
 from ..reconstruction import Check
 from .alignment import Aligned
 from .bundle import BundleOptions, needs_distortion, refine, residuals, select, spread_tracks
+from .checks import may_be_hopeless
 from .key_cameras import KeyframeSolver, KeyframeStart, VideoSettings, bundle_options, key_tracks
 from .keyframes import choose_keyframes, match_keyframes
 from .lens_terms import needed_terms
@@ -68,14 +69,16 @@ def solve_video(
     elif given is not None:
         take_world(solution, given)
     if solver.focals is not None:
-        solution.checks.append(_focal_stability(*solver.focals))
+        side = max(lenses.start[0].width, lenses.start[0].height)
+        solution.checks.append(_focal_stability(*solver.focals, side))
     return solution
 
 
-def _focal_stability(first: float, second: float) -> Check:
-    """Whether two ways of solving led to the same focal."""
+def _focal_stability(first: float, second: float, long_side: int) -> Check:
+    """Whether two ways of solving led to the same focal; all in pixels."""
     apart = abs(np.log(second / first))
-    text = f"Two ways of solving led to focal lengths of {first:.0f} and {second:.0f} px."
+    first, second = 36 * first / long_side, 36 * second / long_side
+    text = f"Two ways of solving led to focal lengths of {first:.1f} and {second:.1f} mm on full frame."
     return Check("focal stability", bool(apart < STABLE_FOCAL), text, float(apart), STABLE_FOCAL)
 
 
@@ -94,7 +97,8 @@ def _complete(observations: Observations, start: KeyframeStart, lenses: LensMode
         settings.on_stage("Refining all cameras", 0.7)
         solution = _refined(observations, everything, cameras, start, options)
     settings.check_cancelled()
-    if settings.align is None:
+    # What flies about by itself would be aligned until it looks like a solve, and never be told.
+    if settings.align is None or may_be_hopeless(solution, lenses):
         return _drop_weak(solution)
     settings.on_stage("Aligning points", 0.8)
     aligned = settings.align(observations, solution.cameras, solution.points)
