@@ -1,21 +1,25 @@
 """Tracked points moved to where the pictures say they are, and what else the lens shows."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from room_shot import film
+from room_shot import FOCAL, film
 from walk import SIZE, path_error, walk
 
 from blender_3r.engine.geometry.cameras import Observations
 from blender_3r.engine.media.frames import open_source
+from blender_3r.engine.methods import footage
+from blender_3r.engine.methods.base import Context
 from blender_3r.engine.reconstruction import Intrinsics
 from blender_3r.engine.solve import key_cameras
 from blender_3r.engine.solve.alignment import align_tracks
 from blender_3r.engine.solve.bundle import BundleOptions
 from blender_3r.engine.solve.lens_terms import needed_terms
 from blender_3r.engine.solve.mapping import LensModel
+from blender_3r.engine.solve.posed import hold_given
 from blender_3r.engine.solve.tracks import track_video
 from blender_3r.engine.solve.video import VideoSettings, solve_video
 from blender_3r.engine.source import source_from_path
@@ -67,6 +71,21 @@ def test_tracks_that_drift_come_back(shot):
     assert np.median(errors(drifted, true)) > 0.3
     assert np.median(errors(aligned.observations, true, aligned.trusted)) < 0.05
     assert reports == list(range(1, 2 * FRAMES + 1))
+
+
+def test_frames_larger_than_what_is_looked_at(shot):
+    """Errors of two pixels of the reduced images are eight of the frames."""
+    film_of, folder = shot
+    true, drifted, points = observed(film_of, noise=0.3)
+    images = [cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC) for image in film_of.images]
+    cameras = replace(film_of.cameras, focal=4 * film_of.cameras.focal, center=4 * film_of.cameras.center)
+    large = replace(drifted, xy=4 * drifted.xy)
+    path = type(film_of)(cameras, film_of.depth, images).write(folder / "large")
+    with closing(open_source(source_from_path(path))) as frames:
+        aligned = align_tracks(frames, large, cameras, points, 480)
+    assert (errors(drifted, true) < 2.0).mean() > 0.9  # eight pixels here
+    assert aligned.trusted.mean() > 0.85
+    assert np.median(errors(aligned.observations, replace(true, xy=4 * true.xy), aligned.trusted)) < 0.2
 
 
 def test_cameras_that_are_a_little_wrong_do_not_draw_the_points_along(shot):
@@ -151,7 +170,9 @@ def test_the_solve_is_nearer_to_the_truth_with_it(tmp_path):
     assert path_error(with_it.cameras, made.cameras) < path_error(without.cameras, made.cameras)
 
 
-@pytest.mark.parametrize(("center", "k2"), [((0.0, 0.0), 0.0), ((14.0, -8.0), 0.0), ((0.0, 0.0), 0.03)])
+@pytest.mark.parametrize(
+    ("center", "k2"), [((0.0, 0.0), 0.0), ((14.0, -8.0), 0.0), ((90.0, 40.0), 0.0), ((0.0, 0.0), 0.03)]
+)
 def test_terms_of_the_lens_are_freed_where_they_are_there(center, k2):
     shot = walk(frames=24, noise=0.1)
     truth = shot.cameras.copy()
@@ -202,3 +223,20 @@ def test_tracks_that_were_lost_and_found_again_are_joined(shot):
     joined = np.isin(aligned.observations.track, again) & (aligned.observations.frame > 5)
     assert aligned.trusted[joined].mean() > 0.9
     assert np.median(np.linalg.norm(aligned.observations.xy - true.xy[seen], axis=1)[joined]) < 0.1
+
+
+def test_what_moves_is_told_of_the_tracks_that_are_left(shot, monkeypatch):
+    """The last track is joined to the first: there is a point less than there were tracks."""
+    film_of, folder = shot
+    _, seen, points = observed(film_of, noise=0.02)
+    lenses = LensModel([Intrinsics(480, 270, FOCAL, FOCAL, 240.0, 135.0)] * FRAMES, np.zeros(FRAMES, int), True)
+
+    def joined(observations, lenses, settings, given, pixel):
+        keep = observations.track < len(points) - 1
+        return hold_given(observations[keep], film_of.cameras, lenses)
+
+    monkeypatch.setattr(footage, "solve_reduced", joined)
+    with closing(open_source(source_from_path(film_of.write(folder / "left")))) as frames:
+        reporter = footage.Reporter(Context(None), lambda event: None, 1.0)
+        solution = footage.solve_footage(frames, lenses, footage.Footage(480, 300, observations=seen), reporter)
+    assert len(solution.moving) == len(solution.points) == len(points) - 1
