@@ -39,14 +39,18 @@ def _rendered(gui, out: Path):
     """EXR files and a movie; the window's timers run meanwhile and the panel shows how far it is."""
     before = len(gui.gaps)
     assert bpy.ops.threer.render_shot(directory=str(out)) == {"FINISHED"}
-    yield from gui.wait(lambda: "Rendering frame" in gui.session.job.state.stage, "the first frame", LIMIT_S)
-    fraction = gui.session.job.state.fraction
-    assert 0 < fraction < 1
+    job = gui.session.job
+    told: list[dict] = []
+    take = job._take
+    job._take = lambda message: (told.append(message), take(message))
+    yield from gui.wait(lambda: any(message["type"] == "progress" for message in told), "the start", LIMIT_S)
     gui.area.tag_redraw()
     yield from gui.pause(0.3)
     yield from gui.shot("render-running")
     yield from _over(gui)
-    assert gui.session.job.state.status == "done", gui.session.job.state.failure
+    assert job.state.status == "done", job.state.failure
+    shares = {message["stage"]: message["fraction"] for message in told if message["type"] == "progress"}
+    assert 0 < shares["Rendering frame 1 of 2"] < shares["Rendering frame 2 of 2"] < shares["Writing movie"] < 1
     files = sorted(path.name for path in out.iterdir())
     frames = [f"Scene_{frame:04d}.exr" for frame in range(FRAMES[0], FRAMES[1] + 1)]
     assert files == ["Scene.mp4", *frames, "log.txt"], files
