@@ -19,7 +19,7 @@ import numpy as np
 
 from blender_3r.engine.methods.pairwise.alignment import AlignSettings, Scene, align_pairs
 from blender_3r.engine.methods.pairwise.alignment.fast import minimise
-from blender_3r.engine.methods.pairwise.alignment.finish import stands
+from blender_3r.engine.methods.pairwise.alignment.finish import shares_of_held
 from blender_3r.engine.methods.pairwise.alignment.sampled import grid_step, with_depth
 from blender_3r.engine.methods.pairwise.predictions import PairPredictions
 from tests.models.support.pose_errors import pose_errors
@@ -98,7 +98,7 @@ def measure(number: int, shots: Path | None, kept: Path) -> Row:
     best = minimise(predictions, settings, None)[0].variables
     minimum = with_depth(predictions, settings, best)
     default = reference
-    if grid_step(predictions) > 1 or not stands(predictions, settings, reference.world_from_camera, best):
+    if grid_step(predictions) > 1 or shares_of_held(reference.world_from_camera, best.world_from_camera).max() > 1.0:
         default = align_pairs(predictions, settings)
 
     def apart(found: Scene, target: np.ndarray) -> Error:

@@ -52,7 +52,7 @@ def test_shares_are_of_one_per_cent_and_half_a_degree():
 def test_what_is_no_farther_from_the_minimum_than_a_result_may_be_stands(share, stays):
     scene, best = seen(0.01)
     found = replace(best, positions=shifted(best.world_from_camera, share)[:, :3, 3])
-    assert (shares_of_held(found.world_from_camera, best.world_from_camera).max() < 1.0) is stays
+    assert (shares_of_held(found.world_from_camera, best.world_from_camera).max() < 1.0) == stays
     after = finished(scene.predictions, SETTINGS, found)
     target = found if stays else best
     assert shares_of_held(after.world_from_camera, target.world_from_camera).max() < 0.05
