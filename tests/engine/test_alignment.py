@@ -14,8 +14,8 @@ from blender_3r.engine.media.frames import open_source
 from blender_3r.engine.methods import footage
 from blender_3r.engine.methods.base import Context
 from blender_3r.engine.reconstruction import Intrinsics
-from blender_3r.engine.solve import key_cameras
-from blender_3r.engine.solve.alignment import align_tracks
+from blender_3r.engine.solve import key_cameras, video
+from blender_3r.engine.solve.alignment import Aligned, align_tracks
 from blender_3r.engine.solve.bundle import BundleOptions
 from blender_3r.engine.solve.lens_terms import needed_terms
 from blender_3r.engine.solve.mapping import LensModel
@@ -240,3 +240,26 @@ def test_what_moves_is_told_of_the_tracks_that_are_left(shot, monkeypatch):
         reporter = footage.Reporter(Context(None), lambda event: None, 1.0)
         solution = footage.solve_footage(frames, lenses, footage.Footage(480, 300, observations=seen), reporter)
     assert len(solution.moving) == len(solution.points) == len(points) - 1
+
+
+def test_a_long_shot_finds_its_principal_point_too(monkeypatch):
+    """Where key frames alone are refined together."""
+    monkeypatch.setattr(video, "MAX_JOINT_FRAMES", 20)
+    shot = walk(frames=30, noise=0.1)
+    truth = shot.cameras.copy()
+    truth.center += (24.0, -12.0)
+    seen = shot.observations
+    shift = truth.project(seen.frame, shot.points[seen.track]) - shot.cameras.project(
+        seen.frame, shot.points[seen.track]
+    )
+    moved = Observations(seen.frame, seen.track, seen.xy + shift)
+
+    def align(observations, cameras, points):
+        return Aligned(observations, np.ones(len(observations), bool), np.arange(len(observations)))
+
+    settings = VideoSettings(threads=1, align=align)
+    solution = solve_video(moved, shot.lenses(), settings, shot.cameras)
+    held = solve_video(moved, shot.lenses(), replace(settings, center=False), shot.cameras)
+    assert np.abs(solution.cameras.center[0] - truth.center[0]).max() < 3.0
+    assert held.cameras.center[0] == pytest.approx(np.array(SIZE) / 2)
+    assert path_error(solution.cameras, truth) < 0.004

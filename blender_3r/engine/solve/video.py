@@ -105,11 +105,12 @@ def _complete(observations: Observations, start: KeyframeStart, lenses: LensMode
     settings.on_stage("Refining all cameras", 0.9)
     try:
         if is_long:
-            cameras = _key_frames_again(aligned, solution, keyed, options)
+            cameras = _key_frames_again(aligned, solution, keyed, options, lenses, settings)
             again = _placed(aligned.observations, aligned.trusted, cameras, start)
         else:
             again = _refined(aligned.observations, aligned.trusted, solution.cameras, start, options)
-            fuller = options if lenses.distortion_known else _fuller_lens(again, options, settings)
+            kept = again.observations[again.kept]
+            fuller = _fuller_lens(kept, again.cameras, again.points, options, lenses, settings)
             if fuller != options:
                 again = _refined(aligned.observations, aligned.trusted, again.cameras, start, fuller)
     except ValueError as error:
@@ -164,11 +165,19 @@ def _refined(
     return Solution.from_bundle(bundle, observations, _lens(start))
 
 
-def _fuller_lens(solution: Solution, options: BundleOptions, settings: VideoSettings) -> BundleOptions:
-    """The options, with what else the lens shows."""
-    kept = solution.observations[solution.kept]
+def _fuller_lens(
+    kept: Observations,
+    cameras: Cameras,
+    points: np.ndarray,
+    options: BundleOptions,
+    lenses: LensModel,
+    settings: VideoSettings,
+) -> BundleOptions:
+    """The options, with what else the lens shows; kept: the observations that took part in the solve."""
+    if lenses.distortion_known:
+        return options
     center, k2 = settings.center is None, settings.distortion is None
-    fuller = needed_terms(kept, solution.cameras, solution.points, options, center, k2)
+    fuller = needed_terms(kept, cameras, points, options, center, k2)
     if fuller != options:
         settings.log(
             f"the lens shows more: {fuller.distortion} coefficients, center {'free' if fuller.center else 'held'}"
@@ -176,7 +185,14 @@ def _fuller_lens(solution: Solution, options: BundleOptions, settings: VideoSett
     return fuller
 
 
-def _key_frames_again(aligned: Aligned, solution: Solution, keyed: Cameras, options: BundleOptions) -> Cameras:
+def _key_frames_again(
+    aligned: Aligned,
+    solution: Solution,
+    keyed: Cameras,
+    options: BundleOptions,
+    lenses: LensModel,
+    settings: VideoSettings,
+) -> Cameras:
     """All cameras, those of the key frames refined on aligned observations. Raises ValueError as _refined()."""
     cameras = solution.cameras.copy()
     cameras.world_from_camera[~keyed.solved] = np.nan
@@ -185,6 +201,9 @@ def _key_frames_again(aligned: Aligned, solution: Solution, keyed: Cameras, opti
     chosen = chosen[spread_tracks(chosen, len(cameras), key_tracks(int(keyed.solved.sum())))]
     points = triangulate_tracks(chosen, cameras, _count(aligned.observations))
     bundle = refine(chosen, cameras, points, options, thresholds_px=(KEEP_PX,))
+    fuller = _fuller_lens(chosen[bundle.kept], bundle.cameras, bundle.points, options, lenses, settings)
+    if fuller != options:
+        bundle = refine(chosen, bundle.cameras, bundle.points, fuller, thresholds_px=(KEEP_PX,))
     return _between(trusted, bundle.cameras)
 
 
