@@ -11,15 +11,30 @@ import cv2
 import numpy as np
 import pycolmap
 import pytest
-from export_jobs import FAR, NEAR, files_in, make_job
+from export_jobs import COLUMNS, FAR, NEAR, ROWS, files_in, make_job
 
 from blender_3r.engine.diskfiles import write_array
 from blender_3r.engine.errors import EngineError
 from blender_3r.engine.export import FORMATS, export_job
+from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.reconstruction import Intrinsics, Reconstruction, View
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [name for name, format_ in FORMATS.items() if format_.is_folder]
+
+
+def make_film(folder: Path, views: int = 3) -> JobFolder:
+    """A job with all that a format may ask for: frames of footage, which are there, and what moves in them."""
+    job = make_job(folder, views=views, footage=True, fps=24.0)
+    result = job.read_cameras()
+    result.kind = "video"
+    for index, view in enumerate(result.views):
+        view.frame = index
+        moving = np.zeros((ROWS, COLUMNS), bool)
+        moving[:, :4] = True
+        job.add_to_view(index, {"moving": moving})
+    job.write_cameras(result)
+    return job
 
 
 def image(path):
@@ -160,11 +175,11 @@ def test_a_damaged_job_writes_nowhere_else(tmp_path, name):
 
 @pytest.mark.parametrize("format_", FOLDERS)
 def test_a_folder_is_written_again_and_others_files_stay(tmp_path, format_):
-    job = make_job(tmp_path / "job", views=3, footage=True)
+    job = make_film(tmp_path / "job")
     out = export_job(job.path, format_, tmp_path / "out")
     first = files_in(out)
     (out / "notes.txt").write_text("mine")
-    smaller = make_job(tmp_path / "smaller", views=2, footage=True)
+    smaller = make_film(tmp_path / "smaller", views=2)
     export_job(smaller.path, format_, out)
     second = files_in(out)
     assert "notes.txt" in second
@@ -175,7 +190,7 @@ def test_a_folder_is_written_again_and_others_files_stay(tmp_path, format_):
 
 @pytest.mark.parametrize("format_", FOLDERS)
 def test_others_files_are_not_overwritten(tmp_path, format_):
-    job = make_job(tmp_path / "job", footage=True)
+    job = make_film(tmp_path / "job")
     written = files_in(export_job(job.path, format_, tmp_path / "probe"))
     for name in written:
         out = tmp_path / "out" / name.replace("/", "-")
@@ -189,7 +204,7 @@ def test_others_files_are_not_overwritten(tmp_path, format_):
 
 
 def test_formats_share_a_folder(tmp_path):
-    job = make_job(tmp_path / "job", footage=True)
+    job = make_film(tmp_path / "job")
     out = tmp_path / "out"
     for format_ in FOLDERS * 2:
         export_job(job.path, format_, out)
@@ -198,7 +213,7 @@ def test_formats_share_a_folder(tmp_path):
         assert name in found
     listed = json.loads((out / "export.json").read_text())["exports"]
     assert set(listed) == set(FOLDERS)
-    export_job(make_job(tmp_path / "smaller", views=2, footage=True).path, "depth", out)
+    export_job(make_film(tmp_path / "smaller", views=2).path, "depth", out)
     assert not (out / "depth" / "02.exr").exists()
     assert (out / "confidence" / "02.png").exists()  # depth-png wrote it too
 
@@ -238,7 +253,7 @@ def test_a_manifest_of_others_is_refused(tmp_path, manifest):
 @pytest.mark.parametrize("format_", FORMATS)
 def test_every_format_from_the_command_line(tmp_path, format_):
     """In a process of its own, where nothing else has been imported before."""
-    job = make_job(tmp_path / "job", footage=True)
+    job = make_film(tmp_path / "job")
     options = ["--mesh", "--points", "300"] if format_ == "glb" else []
     command = [sys.executable, str(ROOT / "blender_3r" / "engine"), "export", str(job.path), "--format", format_]
     done = subprocess.run(
