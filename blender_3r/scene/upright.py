@@ -15,6 +15,7 @@ LARGEST_PITCH_DEG = 40.0  # the same about the cameras' own x axis, where they h
 _HELD_DEG = 3.0  # how level a camera is held
 _TRIALS = 10_000  # planes through three points: one in a thousand lies on a floor that holds a tenth of them
 _TRIED = 1500  # of those that stand as they should, how many are compared with all points
+_AT_ONCE = 100
 _WALLS = 3  # that are sought
 _SHARE = 0.05  # of the points, that a floor or a wall has at least
 _FEWEST = 30
@@ -96,10 +97,9 @@ def find_floor(
     normals, heights, pitch = normals[above], heights[above], pitch[above]
     if len(normals) == 0:
         return None
-    distance = normals @ points.T - heights[:, None]
-    on = (np.abs(distance) < tolerance).sum(axis=1)
-    under = (distance < -3 * tolerance).sum(axis=1)
-    beside = ((distance > tolerance) & (distance < 3 * tolerance)).sum(axis=1)  # as thick a layer, above
+    on = _between(normals, heights, points, -tolerance, tolerance)
+    under = _between(normals, heights, points, -np.inf, -3 * tolerance)
+    beside = _between(normals, heights, points, tolerance, 3 * tolerance)  # as thick a layer, above
     on = np.where((under < _SHARE * len(points)) & (on > _DENSER * beside), on, 0)
     best = int(np.argmax(on * (1 - 0.5 * (pitch / LARGEST_PITCH_DEG) ** 2)))
     if on[best] < max(_FEWEST, _SHARE * len(points)):
@@ -120,15 +120,25 @@ def _find_walls(points: np.ndarray, cameras: Held, tolerance: float) -> list[tup
         normals, heights = normals[standing], heights[standing]
         if len(normals) == 0:
             break
-        distance = np.abs(normals @ left.T - heights[:, None])
-        on = (distance < tolerance).sum(axis=1)
+        on = _between(normals, heights, left, -tolerance, tolerance)
         best = int(np.argmax(on))
         if on[best] < max(_FEWEST, 3 * _SHARE * total):
             break
-        members = distance[best] < tolerance
+        members = np.abs(left @ normals[best] - heights[best]) < tolerance
         walls.append((_refined(left[members], normals[best])[0], on[best] / total))
         left = left[~members]
     return walls
+
+
+def _between(normals: np.ndarray, heights: np.ndarray, points: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(n,) how many of points (k, 3) lie between two distances above each plane; a few planes at a time are looked at,
+    for all at once would take a hundred megabytes."""
+    counts = np.empty(len(normals), np.int64)
+    for start in range(0, len(normals), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        distance = normals[some] @ points.T - heights[some, None]
+        counts[some] = ((distance > low) & (distance < high)).sum(axis=1)
+    return counts
 
 
 def _square_to(walls: list[tuple[np.ndarray, float]], poses: np.ndarray) -> np.ndarray:
