@@ -15,6 +15,7 @@ from blender_3r.operators import footage, presets
 from blender_3r.operators.drop import THREER_FH_footage
 from blender_3r.panels.clip import THREER_PT_clip
 from blender_3r.panels.main import THREER_PT_main
+from blender_3r.panels.presets import THREER_PT_presets
 from blender_3r.scene.shown import shown_footage
 
 MOVIE = extension.ROOT / "demo" / "courtyard.mp4"
@@ -198,6 +199,13 @@ def test_clip_editor_tells_why_it_cannot(threer, tmp_path, editor):
 # -- presets
 
 
+@pytest.fixture
+def own_label(monkeypatch):
+    """Blender writes the name of the preset chosen over the menu's own."""
+    monkeypatch.setattr(THREER_PT_presets, "bl_label", THREER_PT_presets.bl_label)
+
+
+@pytest.mark.usefixtures("own_label")
 def test_preset_brings_back_what_it_saved(threer, tmp_path):
     threer.method, threer.quality, threer.memory_gb, threer.path = "streaming", "fine", 3.5, str(MOVIE)
     assert bpy.ops.threer.add_preset(name="My Streams") == {"FINISHED"}
@@ -219,6 +227,7 @@ def test_presets_hold_settings_that_exist_and_nothing_of_a_shot(threer):
     assert not left & {"method", "quality", "device", "dense"}
 
 
+@pytest.mark.usefixtures("own_label")
 def test_presets_that_come_along_are_found_and_work(threer):
     folders = [folder for folder in bpy.utils.preset_paths(presets.SUBFOLDER) if folder.startswith(presets.HERE)]
     (folder,) = folders
