@@ -2,8 +2,8 @@
 
     python -m benchmarks.tracking [--scenes CASE ...] [--long FOLDER]
 
-Writes its part of benchmarks/RESULTS.md (a run of some cases only: out/benchmarks/RESULTS.md). FOLDER holds the shot
-that long_shot.py renders; without it the rows of time over length are left out.
+Writes its parts of benchmarks/RESULTS.md (a run of some cases only: out/benchmarks/RESULTS.md). FOLDER holds the shot
+that long_shot.py renders, for the time over the length; `--scenes` without a case leaves the other part as it is.
 Exit status: 0 all bars reached; 1 not all; 2 the scenes are missing or the command is wrong.
 """
 
@@ -89,7 +89,7 @@ CASES = (
 )
 
 PREAMBLE = """\
-# Results of camera tracking
+# {title}
 
 Written by `{command}`; what the methods and columns mean: [README.md](README.md).
 
@@ -102,13 +102,13 @@ Written by `{command}`; what the methods and columns mean: [README.md](README.md
 
 
 def length_cases() -> tuple[Case, ...]:
-    """The long shot's first frames; the whole of pycolmap only on the shortest."""
+    """The long shot's first frames; Blender's tracker and the whole of pycolmap only on the shortest."""
     return tuple(
         Case(
             f"long shot, {count} frames",
             f"long_{count:03d}",
             "length",
-            (SIFT_INC, KLT_GLOB, BLENDER) if count == LENGTHS[0] else (KLT_GLOB, BLENDER),
+            (SIFT_INC, KLT_GLOB, BLENDER) if count == LENGTHS[0] else (KLT_GLOB,),
             options=SEQUENCE,
             bars=(ALL_SOLVED,),
         )
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NoData as error:
         print(error, file=sys.stderr)
         return 2
-    full = len(chosen) == len(CASES) and bool(lengths) and set(options.methods) == set(METHODS)
+    full = len(chosen) in (0, len(CASES)) and set(options.methods) == set(METHODS)
     out = options.out or (FULL_REPORT if full else WORK / "RESULTS.md")
     said = [*(sys.argv[1:] if arguments is None else arguments)]
     said = ["FOLDER" if i and said[i - 1] == "--long" else word for i, word in enumerate(said)]
@@ -164,15 +164,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runner = Runner(data, options.work, options.limit)
     runner.warm_up()
     long_runner = Runner(options.work / "long", options.work, options.limit)
-    for case in (*chosen, *lengths):
-        mine = [row for row in rows if row.case is case]
-        run_case(long_runner if case in lengths else runner, mine, 1)
-        for row in mine:
-            if case in lengths and row.cpus:
-                row.values["cpu_s_per_frame"] = row.cpus[-1] / int(case.scene[-3:])
-        finished = f"the last case is {case.id}, {busy()} at the end"
-        done = [row for row in rows if row.walls or row.note]
-        write_part(out, "tracking", write_report(done, {**facts, "finished": finished}, PREAMBLE))
+    parts = (
+        ("tracking", "Results of camera tracking", chosen, runner),
+        ("tracking_length", "Camera tracking: time over the length", lengths, long_runner),
+    )
+    for part, title, cases, its_runner in parts:
+        for case in cases:
+            mine = [row for row in rows if row.case is case]
+            run_case(its_runner, mine, 1)
+            for row in mine:
+                if case in lengths and row.cpus:
+                    row.values["cpu_s_per_frame"] = row.cpus[-1] / int(case.scene[-3:])
+            finished = f"the last case is {case.id}, {busy()} at the end"
+            done = [row for row in rows if row.case in cases and (row.walls or row.note)]
+            write_part(out, part, write_report(done, {**facts, "title": title, "finished": finished}, PREAMBLE))
     print(f"Wrote {out}")
     return 0 if all_reached(rows) else 1
 
