@@ -166,7 +166,7 @@ def main(mode: str, way: str, job: str, out: str) -> None:
         try:
             build(way, Path(job))
             Playback(done, has_faces=way == "faces", is_plain=mode == "play-plain")
-        except Exception:
+        except Exception:  # Blender prints what a timer raises and goes on, and the benchmark would wait for its limit
             traceback.print_exc()
             os._exit(1)
 
