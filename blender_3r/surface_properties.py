@@ -47,6 +47,10 @@ class THREER_PG_surfaces(bpy.types.PropertyGroup):
         max=1.0,
         subtype="FACTOR",
     )
+    moving: bpy.props.BoolProperty(
+        name="Include What Moves",
+        description="Also what moves by itself, as if it stood; otherwise only the surface of a single view shows it",
+    )
     texture: bpy.props.EnumProperty(
         name="Texture",
         description="Compose a picture for the surface from the original frames, sharper than colours per vertex",

@@ -103,7 +103,13 @@ class THREER_OT_add_view_surfaces(_SurfaceOperator, bpy.types.Operator):
             data = read_job(folder, 0)
             views = _chosen_views(context, settings, data, dense_views(JobFolder.open(folder), data))
             return add_view_surfaces(
-                context.scene, folder, views, settings.budget, settings.min_confidence, settings.edge_angle
+                context.scene,
+                folder,
+                views,
+                settings.budget,
+                settings.min_confidence,
+                settings.edge_angle,
+                settings.moving,
             )
 
         return _report(self, add)
@@ -163,6 +169,7 @@ def _turn(context: bpy.types.Context) -> Turn:
         "voxel": settings.voxel if settings.use_voxel else None,
         "faces": settings.faces,
         "min_confidence": settings.min_confidence,
+        "moving": settings.moving,
         "texture": int(settings.texture) or None,
     }
 

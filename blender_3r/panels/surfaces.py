@@ -36,6 +36,7 @@ class THREER_PT_surfaces(bpy.types.Panel):
             column.prop(settings, "voxel")
         column.prop(settings, "faces")
         column.prop(settings, "min_confidence")
+        column.prop(settings, "moving")
         column.row().prop(settings, "texture", expand=True)
         row = column.row(align=True)
         row.operator("threer.make_surface", icon="MESH_DATA")

@@ -76,12 +76,13 @@ def read_view_surfaces(
     budget: int = 1_000_000,
     min_confidence: float = 0.1,
     edge_angle: float = 3.0,
+    moving: bool = False,
 ) -> Surfaces:
     """The depth maps of views as grids of their pixels, cut at depth edges.
 
-    views: indices, None for all with depth; what moves by itself is left out, unless it is a single view. budget:
-    about so many vertices in all; maps are thinned evenly to it.
-    edge_angle: degrees, see grid_mesh. Raises EngineError("input") when there is no depth.
+    views: indices, None for all with depth. budget: about so many vertices in all; maps are thinned evenly to it.
+    edge_angle: degrees, see grid_mesh. moving: also what moves by itself, which is left out unless it is a single view.
+    Raises EngineError("input") when there is no depth.
     """
     job = JobFolder.open(folder)
     data = read_job(folder, 0)
@@ -93,7 +94,7 @@ def read_view_surfaces(
         raise EngineError("input", f"There is no surface, since {what}.", "Choose others, or reconstruct with depth.")
     total = sum(job.read_view(index)["depth"].size for index in chosen)
     stride = max(1, int(np.ceil(np.sqrt(total / max(budget, 1)))))
-    left_out = ("sky", "moving") if len(chosen) > 1 else ("sky",)
+    left_out = ("sky",) if moving or len(chosen) == 1 else ("sky", "moving")
     meshes = []
     for index in chosen:
         arrays, view = job.read_view(index, left_out), data.reconstruction.views[index]

@@ -54,9 +54,10 @@ def add_view_surfaces(
     budget: int = 1_000_000,
     min_confidence: float = 0.1,
     edge_angle: float = 3.0,
+    moving: bool = False,
 ) -> SurfaceResult:
     """Make or update a surface per view; see read_view_surfaces. Those of other views stay. Raises EngineError."""
-    return build_surfaces(scene, read_view_surfaces(folder, views, budget, min_confidence, edge_angle))
+    return build_surfaces(scene, read_view_surfaces(folder, views, budget, min_confidence, edge_angle, moving))
 
 
 def build_surfaces(scene: bpy.types.Scene, surfaces: Surfaces) -> SurfaceResult:

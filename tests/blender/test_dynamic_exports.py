@@ -112,6 +112,8 @@ def test_surfaces_of_several_views_are_of_what_stands(dancer):
     assert len(single.vertices) == 36 * 64
     assert len(among[4].vertices) == 36 * 64 - COUNTS[4]
     assert among[4].uv[:, 0].min() > 20 / 64
+    whole = read_view_surfaces(dancer.path, budget=10**7, min_confidence=0, moving=True)
+    assert [len(mesh.vertices) for mesh in whole.meshes] == [36 * 64] * 5
 
 
 def test_the_worlds_stand_is_judged_by_what_stands(dancer):

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import bpy
 import extension
+import numpy as np
 
 from blender_3r.client.session import session
+from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.scene.surfaces import surfaces_of
 
 
@@ -38,8 +40,11 @@ def main() -> None:
     facts = {"made": [bpy.ops.threer.make_surface() == {"FINISHED"}, facts_of(scene, job)]}
     facts["summary"] = session.job.state.summary
     facts["pid"] = session.job.engine_pid
-    settings.faces = 800
+    np.save(folder / "without.npy", JobFolder.open(job).read_surface()["vertices"])
+    facts["masks"] = bpy.ops.threer.export(filepath=str(folder / "masks"), format="masks") == {"FINISHED"}
+    settings.faces, settings.moving = 800, True
     bpy.ops.threer.make_surface()
+    np.save(folder / "with.npy", JobFolder.open(job).read_surface()["vertices"])
     facts["again"] = facts_of(scene, job)
     facts["same_engine"] = session.job.engine_pid == facts["pid"]
     settings.use_voxel, settings.voxel = True, 1e-5

@@ -143,6 +143,12 @@ FORMATS: dict[str, Format] = {
     "depth-npy": Format(
         "depth:write_npy", "", "Depth as Arrays", "folder with depth and confidence per dense view as NumPy arrays"
     ),
+    "masks": Format(
+        "masks:write_masks",
+        "",
+        "Masks of What Moves",
+        "folder with a black and white PNG image for each frame, of the footage's size: white is what moves by itself",
+    ),
     "undistorted": Format(
         "undistort:write_undistorted",
         "",

@@ -64,6 +64,9 @@ TIPS = {
     "At most so many faces; 0 keeps all": "Höchstens so viele Flächen; 0 behält alle",
     "Coarse and fast": "Grob und schnell",
     "Colours per vertex alone": "Nur Farben je Vertex",
+    "Also what moves by itself, as if it stood; otherwise only the surface of a single view shows it": (
+        "Auch was sich selbst bewegt, als stünde es; sonst zeigt es nur die Fläche einer einzelnen Ansicht"
+    ),
     "Compose a picture for the surface from the original frames, sharper than colours per vertex": (
         "Setzt aus den Originalbildern ein Bild für die Fläche zusammen, schärfer als Farben je Vertex"
     ),
@@ -188,6 +191,9 @@ TIPS = {
     "16-Bit-PNG (Maßstab in depth.json) und Sicherheit als PNG je Ansicht",
     "Folder with a 32-bit EXR depth and a PNG confidence per dense view": "Ordner mit Tiefe als 32-Bit-EXR und "
     "Sicherheit als PNG je dichter Ansicht",
+    "Folder with a black and white PNG image for each frame, of the footage's size: white is what moves by itself": (
+        "Ordner mit einem schwarzweißen PNG-Bild für jedes Bild, in dessen Größe: Weiß ist, was sich selbst bewegt"
+    ),
     "Folder with depth and confidence per dense view as NumPy arrays": "Ordner mit Tiefe und Sicherheit je dichter "
     "Ansicht als NumPy-Arrays",
     "Folder with nerfstudio's transforms.json and sparse.ply": "Ordner mit nerfstudios transforms.json und sparse.ply",

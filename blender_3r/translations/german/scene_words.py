@@ -39,6 +39,7 @@ WORDS = {
     "Texture": "Textur",
     "Vertices": "Vertices",
     "Which": "Welche",
+    "Include What Moves": "Mit Bewegtem",
     "There is no surface yet": "Es gibt noch keine Fläche",
     "There are no cameras of photos in this scene": "In dieser Szene sind keine Kameras von Fotos",
     # orient, shot
@@ -79,6 +80,7 @@ WORDS = {
     "Depth as Arrays": "Tiefe als Arrays",
     "Depth as EXR": "Tiefe als EXR",
     "Depth as PNG": "Tiefe als PNG",
+    "Masks of What Moves": "Masken von Bewegtem",
     "Nuke Camera": "Nuke-Kamera",
     "Nulls": "Nullobjekte",
     "PLY per Frame": "PLY je Bild",
