@@ -17,7 +17,7 @@ import bpy
 from ..engine.errors import EngineError
 from .delivery import Delivered, Delivery, Home, Reading
 from .job import Failure, Job
-from .window import is_artist_busy, window_of
+from .window import has_window, is_artist_busy, window_of
 
 BUILD_S = 0.008  # of a tick, for building; one step at least
 GROW_AGAIN_S = 5.0  # what a running job has so far is not brought in more often,
@@ -48,6 +48,7 @@ class Courier:
         self._grow_at = 0.0
         self._cost_s = 0.0  # of what is being brought in, so far
         self._has_loose_changes = False  # brought in after the last undo step
+        self._left_at: float | None = None  # when the window was left to redraw what had grown
 
     @property
     def told(self) -> Told:
@@ -68,9 +69,17 @@ class Courier:
     def is_building(self) -> bool:
         return self._steps is not None and not self._is_waiting
 
+    @property
+    def is_hurried(self) -> bool:
+        """Whether the next tick should come as soon as it can."""
+        return self.is_building or self._left_at is not None
+
     def tick(self) -> bool:
         """Go on. Returns whether there is anything new to tell, or to see."""
         before = self.told
+        if self._left_at is not None:
+            self._delivery.redrawn(time.monotonic() - self._left_at)
+            self._left_at = None
         if self._job.state.is_over:
             self._on_end()
         elif self._reading is None and self._is_growing and self._home.is_open:
@@ -159,6 +168,8 @@ class Courier:
             self._is_growing &= delivered.is_there
             if is_final:
                 self._notes = delivered.notes
+            elif delivered.is_there and not delivered.is_new and has_window():  # else there is more to do than to draw
+                self._left_at = time.monotonic()
             self._end()
         return True
 

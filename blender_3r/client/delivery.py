@@ -30,11 +30,13 @@ class Delivery:
 
     read: job folder to whatever build needs; runs in a thread, so it must not touch bpy. build: makes the datablocks,
     in steps of some milliseconds; until the last one the scene is as it was, and closed before that it leaves
-    nothing. Both raise EngineError.
+    nothing. Both raise EngineError. redrawn: told the seconds until the window was back, after build gave what was
+    there new content.
     """
 
     read: Callable[[Path, bool], Any]
     build: Callable[[bpy.types.Scene, Any, bool], Generator[None, None, Delivered]]
+    redrawn: Callable[[float], None] = lambda seconds: None
 
 
 class Reading:

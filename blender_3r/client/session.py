@@ -25,7 +25,7 @@ from .keeper import Keeper
 from .window import has_window, redraw
 
 TICK_S = 0.1
-BUILD_TICK_S = 0.01  # while a result is being built, in slices
+HURRY_TICK_S = 0.01  # while a result is being built, in slices, and to see how long its redraw took
 REDRAW_S = 1.0  # the time left counts down even when the engine says nothing new
 
 
@@ -189,8 +189,8 @@ class Session:
         if changed or (is_busy and now - self._drawn_at > REDRAW_S):
             self._drawn_at = now
             redraw()
-        if self._courier is not None and self._courier.is_building:
-            return BUILD_TICK_S
+        if self._courier is not None and self._courier.is_hurried:
+            return HURRY_TICK_S
         return TICK_S if is_busy else None
 
     def _pump_installer(self) -> bool:

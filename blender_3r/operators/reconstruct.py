@@ -21,7 +21,7 @@ from ..client.session import session
 from ..client.window import has_window, window_of
 from ..engine import __version__
 from ..engine.errors import EngineError
-from ..scene.growth import GROWING_POINTS, Growth
+from ..scene.growth import Growth
 from ..scene.job import ImportOptions, ImportResult, build_job_in_slices
 from ..scene.jobdata import JobData, read_job
 from . import footage, model_choice
@@ -68,7 +68,7 @@ def delivery_of(settings: THREER_PG_settings) -> Delivery:
     shows_report = settings.show_report and has_window()
 
     def read(folder: Path, is_final: bool) -> JobData:
-        return read_job(folder, budget if is_final else min(budget, GROWING_POINTS), moving)
+        return read_job(folder, budget if is_final else min(budget, growth.points), moving)
 
     def build(scene: bpy.types.Scene, data: JobData, is_final: bool) -> Generator[None, None, Delivered]:
         if not is_final:
@@ -80,7 +80,7 @@ def delivery_of(settings: THREER_PG_settings) -> Delivery:
             bpy.app.timers.register(show, first_interval=REPORT_AFTER_S)
         return Delivered([*result.warnings, *_shortage(result)])
 
-    return Delivery(read, build)
+    return Delivery(read, build, growth.redrawn)
 
 
 def _show_report(scene_name: str, root_name: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 import bpy
+import gpu
 
 from . import tags
 from .cameras import write_animated_camera, write_photo_camera
@@ -24,6 +25,9 @@ from .plate import scene_frames
 from .points import write_points
 
 GROWING_POINTS = 500_000  # at most so many are written at once, in some 15 ms
+FEWEST_POINTS = 25_000  # and so many always
+REDRAW_S = 0.15  # what a redraw with them may take
+RAISE = 4  # times as many points as were drawn, at most, where a redraw took less
 
 
 class Grown(NamedTuple):
@@ -35,12 +39,27 @@ class Grown(NamedTuple):
 
 
 class Growth:
-    """One run of a job in a scene. run: tells it from other runs of the same job."""
+    """One run of a job in a scene. run: tells it from other runs of the same job.
+
+    points: how many of them the next step may bring. A graphics card draws GROWING_POINTS in a few milliseconds. Where
+    the processor draws (no driver, a remote desktop), each redraw takes time for every point, and the window would
+    stall at each step: it shows fewer, which grow all the same, until the result comes with all.
+    """
 
     def __init__(self, run: str, options: ImportOptions) -> None:
+        self.points = FEWEST_POINTS if _is_drawn_by_processor() else GROWING_POINTS
+        self._drawn = 0
         self._run, self._options = run, dataclasses.replace(options, is_partial=True)
         self._has_begun = self._has_points = self._has_moving = False
         self._photos: set[str] = set()  # whose cameras came with this run
+
+    def redrawn(self, seconds: float) -> None:
+        """What a redraw took, with all that build_in_slices brought last and whatever else is in sight."""
+        possible = int(self._drawn * min(RAISE, REDRAW_S / max(seconds, 1e-3)))
+        if seconds > REDRAW_S:
+            self.points = max(FEWEST_POINTS, possible)
+        else:
+            self.points = min(GROWING_POINTS, max(self.points, possible))
 
     def build_in_slices(self, scene: bpy.types.Scene, data: JobData) -> Generator[None, None, Grown]:
         """Bring data in, in steps as build_job_in_slices, which also says what it raises."""
@@ -48,6 +67,7 @@ class Growth:
         root = there.get(("root", ""))
         if self._has_begun and (root is None or root.get(tags.RUN) != self._run):
             return Grown(is_there=False, is_new=False)
+        self._drawn = len(data.cloud or ()) + len(data.moving or ())
         if not self._has_begun or self._needs_datablocks(data):
             yield from self._import(scene, data)
             return Grown(is_there=True, is_new=True)
@@ -89,6 +109,13 @@ class Growth:
         moving = there.get(("moving", ""))
         if self._has_moving and moving is not None and _has(data.moving):
             write_moving(moving.data, data)
+
+
+def _is_drawn_by_processor() -> bool:
+    try:
+        return gpu.platform.device_type_get() == "SOFTWARE"
+    except SystemError:  # without a window nothing is drawn
+        return False
 
 
 def _has(cloud: Cloud | None) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 import extension
+import numpy as np
 import pytest
 from test_panel import drawn
 
@@ -14,6 +15,7 @@ from blender_3r.client import courier as courier_module
 from blender_3r.client.session import session
 from blender_3r.operators import reconstruct
 from blender_3r.scene import compat
+from blender_3r.scene import growth as growth_module
 from tests.fake_engine import CORRECTED, CORRECTION, DEPTH_HEIGHT, DEPTH_WIDTH, FRAMES, STEPS
 
 MOVIE = extension.ROOT / "demo" / "courtyard.mp4"
@@ -76,6 +78,15 @@ def hold(tmp_path, monkeypatch):
 def shown() -> int:
     item = bpy.data.objects.get(POINTS)
     return len(item.data.vertices) if item else 0
+
+
+def views_shown() -> int:
+    """Of how many views there are points."""
+    if not shown():
+        return 0
+    values = np.empty(shown(), np.int32)
+    bpy.data.objects[POINTS].data.attributes["view"].data.foreach_get("value", values)
+    return len(np.unique(values))
 
 
 def is_building() -> bool:
@@ -182,6 +193,21 @@ def test_the_dearer_the_rarer(begin, turn, monkeypatch):
     seen = session.job.state.results_revision
     turn(lambda: session.job.state.results_revision > seen + 10)
     assert shown() == first
+
+
+def test_a_window_that_redraws_slowly_gets_fewer_points_until_the_end(begin, turn, hold, monkeypatch):
+    monkeypatch.setattr(courier_module, "has_window", lambda: True)
+    monkeypatch.setattr(growth_module, "FEWEST_POINTS", VIEW)
+    monkeypatch.setattr(growth_module, "REDRAW_S", 0.0)  # whatever it takes is too long
+    held = hold(LAST)
+    begin(1.5)
+    turn(lambda: views_shown() >= 2)
+    turn(lambda: views_shown() >= FRAMES - 2)
+    assert session.is_running
+    assert 0.9 * VIEW < shown() <= VIEW
+    held.unlink()
+    turn(is_at_rest)
+    assert shown() == (FRAMES - 1) * VIEW
 
 
 def test_it_waits_for_object_mode(begin, turn, hold):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import bpy
 import jobs
 import numpy as np
@@ -11,7 +13,8 @@ from test_import_slices import photo_job
 
 from blender_3r.engine.reconstruction import Reconstruction
 from blender_3r.scene import compat, tags
-from blender_3r.scene.growth import Grown, Growth
+from blender_3r.scene import growth as growth_module
+from blender_3r.scene.growth import FEWEST_POINTS, GROWING_POINTS, REDRAW_S, Grown, Growth
 from blender_3r.scene.job import ImportOptions, finish, import_job
 from blender_3r.scene.jobdata import read_job
 
@@ -90,6 +93,35 @@ def test_a_correction_moves_camera_and_points(grow, tmp_path):
     after = np.array([vertex.co for vertex in points().data.vertices[:50]])
     assert camera_x(3) == pytest.approx(x + 1, abs=1e-5)
     assert np.allclose(after - first, (1, 0, 0), atol=1e-5)
+
+
+def test_it_brings_as_many_points_as_a_redraw_can_take(monkeypatch, empty_file, tmp_path):
+    video_job(tmp_path)
+    growth = Growth("run", ImportOptions())
+    most = growth.points
+    finish(growth.build_in_slices(empty_file, read_job(tmp_path)))
+    drawn = len(points().data.vertices)
+    growth.redrawn(REDRAW_S / 100)
+    assert growth.points == most, "few were drawn, and fast: that is no reason to bring fewer"
+    monkeypatch.setattr(growth_module, "FEWEST_POINTS", 100)
+    for seconds, expected in (
+        (2 * REDRAW_S, drawn // 2),
+        (REDRAW_S / 2, 2 * drawn),
+        (0.0, 4 * drawn),
+        (1000 * REDRAW_S, 100),
+        (0.0, 4 * drawn),
+    ):
+        growth.redrawn(seconds)
+        assert growth.points == pytest.approx(expected, abs=1)
+    monkeypatch.setattr(growth_module, "GROWING_POINTS", 3 * drawn)
+    growth.redrawn(0.0)
+    assert growth.points == 3 * drawn
+
+
+@pytest.mark.parametrize(("device", "expected"), [("SOFTWARE", FEWEST_POINTS), ("NVIDIA", GROWING_POINTS)])
+def test_the_processor_draws_fewer_from_the_start(monkeypatch, device, expected):
+    monkeypatch.setattr(growth_module.gpu, "platform", SimpleNamespace(device_type_get=lambda: device))
+    assert Growth("run", ImportOptions()).points == expected
 
 
 def test_first_points_come_as_a_step_of_their_own(grow, tmp_path):

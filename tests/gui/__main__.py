@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,9 +24,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WINDOW = HERE / "blender-window.sh"
 SCENARIOS = """install_zip first_steps dropped clip_editor photos installing engine_care job troubles busy_artist
-  disabled quits killed models methods german
-  points moving surfaces report
-  report_after_job export shot render real_job""".split()
+  mask_choices disabled quits killed models methods german
+  points fast_points moving surfaces report
+  report_after_job export shot shot_choices render real_job""".split()
 CANNOT = 77
 SETUP_S = 600
 PICTURES = """first_steps/offline first_steps/no-engine installing/installing installing/install-failed
@@ -51,6 +52,7 @@ def main() -> int:
         return 0 if status == CANNOT else status
     with tempfile.TemporaryDirectory(prefix="3r-gui-") as scratch:
         folder = options.keep or Path(scratch)
+        shutil.rmtree(folder / "demo_job", ignore_errors=True)  # of an earlier engine; see report_scenarios.py
         failed = [name for name in options.scenarios or SCENARIOS if not play(name, folder / name)]
         if options.pictures and not failed:
             save_pictures(folder, options.pictures)

@@ -136,9 +136,7 @@ class Gui:
 
     def confirm_button(self) -> tuple[int, int, int, int] | None:
         """Left, right, bottom, top of a dialog's confirming button, the largest area of its colour; None if nowhere."""
-        command = ["import", "-window", "root", "-depth", "8", "rgb:-"]
-        data = subprocess.run(command, check=True, capture_output=True).stdout
-        picture = np.frombuffer(data, np.uint8).reshape(self.window.height, self.window.width, 3)[::-1].astype(int)
+        picture = self.screen()
         color = np.round(np.array(bpy.context.preferences.themes[0].user_interface.wcol_regular.inner_sel[:3]) * 255)
         hits = np.abs(picture - color).max(axis=2) <= 2
         rows = np.flatnonzero(hits.sum(axis=1) > 150)
@@ -201,16 +199,40 @@ class Gui:
         kind.tick = timed
         return turns
 
-    def view_redraw(self) -> Iterator[float]:
-        """How long the window is away when nothing but the 3D view is redrawn."""
+    def watch_drawing(self) -> list[Gap]:
+        """From now on, what each drawing of a 3D view takes, without the evaluation of what is in it."""
+        draws: list[Gap] = []
+        began = (0.0, 0.0)
+
+        def before() -> None:
+            nonlocal began
+            began = time.monotonic(), time.thread_time()
+
+        def after() -> None:
+            now = time.monotonic()
+            draws.append(Gap(now, now - began[0], time.thread_time() - began[1]))
+
+        bpy.types.SpaceView3D.draw_handler_add(before, (), "WINDOW", "PRE_VIEW")
+        bpy.types.SpaceView3D.draw_handler_add(after, (), "WINDOW", "POST_PIXEL")
+        return draws
+
+    def view_redraw(self) -> Iterator[Gap]:
+        """How long the window is away, at most, when nothing but the 3D view is redrawn."""
         since = time.monotonic()
         for _ in range(10):
             self.area.tag_redraw()
             yield
         yield
-        return max(gap.wall_s for gap in self.gaps if gap.when > since)
+        gaps = [gap for gap in self.gaps if gap.when > since]
+        return Gap(since, max(gap.wall_s for gap in gaps), max(gap.cpu_s for gap in gaps))
 
     # -- what is seen
+
+    def screen(self) -> np.ndarray:
+        """(height, width, 3) int codes of the window's pixels, from below as Blender counts."""
+        command = ["import", "-window", "root", "-depth", "8", "rgb:-"]
+        data = subprocess.run(command, check=True, capture_output=True).stdout
+        return np.frombuffer(data, np.uint8).reshape(self.window.height, self.window.width, 3)[::-1].astype(int)
 
     def shot(self, name: str, whole: bool = False) -> Steps:
         """A picture of the sidebar (or of the whole window) as NAME.png; taken from the screen, not from Blender."""
@@ -278,8 +300,10 @@ def main() -> None:
     name, out, archive = sys.argv[sys.argv.index("--") + 1 :]
     here = Path(__file__).resolve().parent
     sys.path[:0] = [str(here), str(here.parent)]
+    import choice_scenarios
     import ease_scenarios
     import engine_scenarios
+    import growth_scenarios
     import install_scenarios
     import language_scenarios
     import method_scenarios
@@ -297,8 +321,10 @@ def main() -> None:
     gui = Gui(Path(out), archive)
     places = (
         scenarios,
+        choice_scenarios,
         ease_scenarios,
         engine_scenarios,
+        growth_scenarios,
         install_scenarios,
         language_scenarios,
         method_scenarios,
