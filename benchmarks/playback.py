@@ -34,7 +34,7 @@ SCENE = ROOT / "benchmarks" / "playback_scene.py"
 WINDOW = ROOT / "tests" / "gui" / "blender-window.sh"
 WAYS = {
     "moving": "ours",
-    "faces": "ours, coloured in Solid (octahedra)",
+    "fast": "ours, Fast Display",
     "vertices": "ours, as bare vertices",
     "keys": "an object for each frame",
     "still": "one frame, standing",

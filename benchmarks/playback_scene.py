@@ -26,11 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from blender_3r.scene import compat
 from blender_3r.scene.cloud import Cloud
 from blender_3r.scene.dynamic import moving_modifier
+from blender_3r.scene.fast_display import add_fast_display
 from blender_3r.scene.job import ImportOptions, import_job
 from blender_3r.scene.jobdata import read_job
 from blender_3r.scene.point_nodes import add_point_display, point_modifier
-from blender_3r.scene.point_solid import add_solid_display, show_solid_colors
 from blender_3r.scene.points import write_points
+from blender_3r.viewport import fast_points
 
 LAPS = 2  # without a window; the first one fills caches and is not counted
 WARM = 5  # frames of a playback that are not counted
@@ -41,12 +42,12 @@ FASTEST = 240  # frames a second that are asked for, so that nothing waits
 
 
 def build(way: str, job: Path) -> None:
-    """The scene of one way: moving (ours), faces (ours, coloured in Solid), vertices (ours, not made into points), keys
-    (an object for each frame), still (the first frame's), empty.
+    """The scene of one way: moving (ours), fast (ours, Fast Display), vertices (ours, not made into points), keys (an
+    object for each frame), still (the first frame's), empty.
     """
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     scene = bpy.context.scene
-    is_ours = way in ("moving", "faces", "vertices")
+    is_ours = way in ("moving", "fast", "vertices")
     moving = "frames" if is_ours else "none"
     budget = ALL if is_ours else 0
     result = import_job(scene, job, ImportOptions(point_budget=budget, plate=False, moving=moving))
@@ -56,10 +57,10 @@ def build(way: str, job: Path) -> None:
             item = _points(f"{index}", _of_view(cloud, index), result.root)
             if way == "keys":
                 _show_at(item, scene.frame_start + index)
-    if way in ("faces", "vertices"):
+    if way in ("fast", "vertices"):
         points = next(item for item in scene.objects if moving_modifier(item) is not None)
-        if way == "faces":
-            add_solid_display(points)
+        if way == "fast":
+            add_fast_display(points)
         else:
             points.modifiers.remove(point_modifier(points))
 
@@ -115,7 +116,7 @@ def evaluate() -> dict[str, Any]:
 class Playback:
     """Plays the scene in its window, in Solid, each frame; then hands its figures to done."""
 
-    def __init__(self, done: Callable[[dict[str, Any]], None], has_faces: bool, is_plain: bool) -> None:
+    def __init__(self, done: Callable[[dict[str, Any]], None], is_plain: bool) -> None:
         self._done = done
         self._times: list[tuple[float, float, float]] = []
         scene = bpy.context.scene
@@ -129,8 +130,6 @@ class Playback:
         self._region = next(region for region in self._area.regions if region.type == "WINDOW")
         space = self._area.spaces.active
         space.shading.type = "SOLID"
-        if has_faces:
-            show_solid_colors(space)
         if is_plain:
             bpy.context.preferences.system.viewport_aa = "OFF"
         screen = self._window.screen  # only the 3D view is drawn at each frame
@@ -145,6 +144,8 @@ class Playback:
             bpy.ops.screen.animation_play()
 
     def _note(self, scene: bpy.types.Scene, *_: object) -> None:
+        if fast_points.fast_points.failure:
+            os._exit(1)  # it has said why
         self._times.append((time.perf_counter(), time.thread_time(), time.process_time()))
         if len(self._times) == self._count:
             bpy.app.handlers.frame_change_post.clear()
@@ -165,7 +166,7 @@ def main(mode: str, way: str, job: str, out: str) -> None:
     def play() -> None:
         try:
             build(way, Path(job))
-            Playback(done, has_faces=way == "faces", is_plain=mode == "play-plain")
+            Playback(done, is_plain=mode == "play-plain")
         except Exception:  # Blender prints what a timer raises and goes on, and the benchmark would wait for its limit
             traceback.print_exc()
             os._exit(1)
@@ -175,6 +176,7 @@ def main(mode: str, way: str, job: str, out: str) -> None:
         done(evaluate())
     else:
         bpy.context.preferences.view.show_splash = False
+        fast_points.register()
         bpy.app.timers.register(play, first_interval=0.5)
 
 

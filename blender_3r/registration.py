@@ -26,6 +26,7 @@ from .operators import (
     surfaces,
     tracks,
 )
+from .viewport import fast_points
 
 CLASSES = (
     *preferences.classes,
@@ -59,6 +60,7 @@ def register() -> None:
     bpy.types.TOPBAR_MT_file_export.append(panels.export.draw_menu)
     step_cameras.register_keys()
     presets.register_presets()
+    fast_points.register()
     session.register()
     library.register(reconstruct.ask_for_estimate)
     preferences.refresh_engine()
@@ -67,6 +69,7 @@ def register() -> None:
 def unregister() -> None:
     library.unregister()
     session.unregister()
+    fast_points.unregister()
     presets.unregister_presets()
     step_cameras.unregister_keys()
     bpy.types.TOPBAR_MT_file_export.remove(panels.export.draw_menu)

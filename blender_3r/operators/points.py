@@ -1,4 +1,4 @@
-"""What an artist does with imported points beyond the sliders: crop box, views on and off, colours in the 3D view."""
+"""What an artist does with imported points beyond the sliders: crop box, views on and off, how they are drawn."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import numpy as np
 from bpy.app.translations import pgettext_iface as iface_
 
 from ..scene import compat
+from ..scene.fast_display import add_fast_display, fast_modifier, remove_fast_display
 from ..scene.point_crop import fit_crop_box
 from ..scene.point_kind import can_be_cloud, other_kind
 from ..scene.point_nodes import find_points, point_input, point_modifier
-from ..scene.point_solid import add_solid_display, remove_solid_display, show_solid_colors, solid_modifier
 from ..scene.point_views import hidden_flags, hide_views, list_views, view_names, views_of
 from ..scene.points import show_colors
 
@@ -149,21 +149,19 @@ class THREER_OT_show_point_colors(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class THREER_OT_show_solid_colors(PointsOperator, bpy.types.Operator):
-    """Give the points faces in the viewport, which Solid shows in their colours, or take the faces away again. \
-Slow for millions of points: lower the density then. Renders do not change"""
+class THREER_OT_toggle_fast_display(PointsOperator, bpy.types.Operator):
+    """Draw the points straight from the graphics card's memory: in their colours in Solid too, and fast enough to \
+play points that move. Renders do not change"""
 
-    bl_idname = "threer.show_solid_colors"
-    bl_label = "Colors in Solid"
+    bl_idname = "threer.toggle_fast_display"
+    bl_label = "Fast Display"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         points = find_points(context)
-        if solid_modifier(points) is not None:
-            remove_solid_display(points)
-            return {"FINISHED"}
-        add_solid_display(points)
-        if context.area is not None and context.area.type == "VIEW_3D":
-            show_solid_colors(context.space_data)
+        if fast_modifier(points) is not None:
+            remove_fast_display(points)
+        else:
+            add_fast_display(points)
         return {"FINISHED"}
 
 
@@ -180,5 +178,5 @@ classes = (
     THREER_OT_show_views,
     THREER_OT_change_points,
     THREER_OT_show_point_colors,
-    THREER_OT_show_solid_colors,
+    THREER_OT_toggle_fast_display,
 )

@@ -7,10 +7,11 @@ from bpy.app.translations import pgettext_iface as iface_
 
 from ..operators.points import listed_views
 from ..scene import compat, dynamic
+from ..scene.fast_display import fast_modifier
 from ..scene.point_kind import can_be_cloud
 from ..scene.point_nodes import INPUTS, find_points, point_input, point_modifier
-from ..scene.point_solid import solid_modifier
 from ..scene.point_views import view_names
+from ..viewport.fast_points import fast_points
 from . import text
 
 _NEEDS = {"Hide Edges": "edge", "Min Views": "seen_by", "Hide Sky": "sky"}  # the attribute that an input goes by
@@ -82,13 +83,16 @@ class THREER_PT_points(_PointsPanel, bpy.types.Panel):
         side = row.row()
         side.alignment = "RIGHT"
         side.label(text=text.count(count))
-        if solid_modifier(points) is not None:
-            layout.operator("threer.show_solid_colors", text="Remove Faces of Solid", icon="X")
-        elif context.space_data.shading.type == "SOLID":
-            box = layout.box()
-            text.draw_wrapped(box, "Solid draws points gray.", icon="INFO")
-            box.operator("threer.show_point_colors", icon="SHADING_TEXTURE")
-            box.operator("threer.show_solid_colors", icon="SHADING_SOLID")
+        is_fast = fast_modifier(points) is not None
+        if is_fast and fast_points.failure:
+            words = iface_("The graphics card does not draw the points: {}. Switch Fast Display off.")
+            text.draw_wrapped(layout, words.format(fast_points.failure), icon="ERROR")
+        if not is_fast and context.space_data.shading.type == "SOLID":
+            layout = layout.box()
+            text.draw_wrapped(layout, "Solid draws points gray.", icon="INFO")
+            layout.operator("threer.show_point_colors", icon="SHADING_TEXTURE")
+        layout.operator("threer.toggle_fast_display", icon="SHADING_SOLID", depress=is_fast)
+        layout = self.layout
         column = _rows(layout)
         _draw_inputs(context, column, "Look")
         if can_be_cloud():

@@ -7,8 +7,8 @@ import numpy as np
 
 from . import compat, tags
 from .dynamic import copy_moving_display
+from .fast_display import add_fast_display, fast_modifier
 from .point_nodes import INPUTS, add_point_display, point_input, point_modifier
-from .point_solid import add_solid_display, solid_modifier
 from .point_views import NAMES
 
 # The property that foreach_get and foreach_set move, and how many numbers of which type, by type of attribute.
@@ -52,8 +52,8 @@ def other_kind(points: bpy.types.Object) -> bpy.types.Object:
     changed.matrix_basis = points.matrix_basis
     _copy_inputs(point_modifier(points), add_point_display(changed))
     copy_moving_display(points, changed)
-    if solid_modifier(points) is not None:
-        add_solid_display(changed)
+    if fast_modifier(points) is not None:
+        add_fast_display(changed)
     name, old_name = points.name, old.name
     bpy.data.objects.remove(points)
     if old.users == 0:

@@ -15,8 +15,8 @@ EMISSIVE = "3R Points"
 LIT = "3R Points Lit"
 
 # Viridis in five steps, sRGB: even steps of brightness, also for who cannot tell red from green.
-_RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
-_GOLDEN = 0.618034  # steps around the colour circle that never come close to one another
+RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+GOLDEN = 0.618034  # steps around the colour circle that never come close to one another
 
 
 def points_material(lit: bool = False) -> bpy.types.Material:
@@ -46,7 +46,7 @@ def confidence_color(tree: Tree) -> bpy.types.NodeSocket:
 def view_color(tree: Tree) -> bpy.types.NodeSocket:
     """A colour of its own for every view; gray for points of many."""
     view = tree.attribute("view", "INT")
-    hue = tree.math("FRACT", tree.math("MULTIPLY", view, _GOLDEN))
+    hue = tree.math("FRACT", tree.math("MULTIPLY", view, GOLDEN))
     saturation = tree.math("MULTIPLY", tree.compare("GREATER_EQUAL", view, 0, "INT"), 0.7)
     inputs = {0: hue, 1: saturation, 2: 0.8}  # hue, saturation, value
     return result(tree.node("FunctionNodeCombineColor", inputs, mode="HSV"))
@@ -71,10 +71,10 @@ DISPLAYS: dict[str, Callable[[Tree, bpy.types.NodeSocket], bpy.types.NodeSocket]
 def _ramp(tree: Tree, value: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
     node = tree.node("ShaderNodeValToRGB", {0: value})
     elements = node.color_ramp.elements
-    for _ in range(len(_RAMP) - len(elements)):
+    for _ in range(len(RAMP) - len(elements)):
         elements.new(0.5)
-    colors = linear_colors(np.array(_RAMP, np.uint8)).tolist()
+    colors = linear_colors(np.array(RAMP, np.uint8)).tolist()
     for place, (element, color) in enumerate(zip(elements, colors, strict=True)):
-        element.position = place / (len(_RAMP) - 1)
+        element.position = place / (len(RAMP) - 1)
         element.color = color
     return result(node)

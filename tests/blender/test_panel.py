@@ -54,7 +54,7 @@ class Layout:
         assert name in data.bl_rna.properties, name
         self.lines.append(f"<{name}>")
 
-    def operator(self, name, text=None, icon="NONE", emboss=True):
+    def operator(self, name, text=None, icon="NONE", emboss=True, depress=False):
         module, _, function = name.partition(".")
         label = getattr(getattr(bpy.ops, module), function).get_rna_type().name
         self.lines.append(f"[{name}: {label if text is None else text}]")

@@ -19,9 +19,11 @@ from blender_3r.panels.points import (
 )
 from blender_3r.scene import compat
 from blender_3r.scene.cloud import read_cloud
+from blender_3r.scene.fast_display import fast_modifier
 from blender_3r.scene.point_kind import can_be_cloud, new_points
 from blender_3r.scene.point_nodes import add_point_display, find_points, point_input
 from blender_3r.scene.points import write_points
+from blender_3r.viewport import fast_points
 
 
 class Lines(Layout):
@@ -106,11 +108,26 @@ def test_the_panel_is_there_with_points_only(points, empty_file):
 
 
 def test_the_panel_shows_the_sliders_of_the_modifier(points):
-    assert drawn(THREER_PT_points).startswith("cloud 6 912 <Point Size> <Display> <Lit>")
+    fast = "[threer.toggle_fast_display: Fast Display]"
+    assert drawn(THREER_PT_points).startswith(f"cloud 6 912 {fast} <Point Size> <Display> <Lit>")
     assert "gray" not in drawn(THREER_PT_points)
     assert "[threer.show_point_colors: Show Colors]" in drawn(THREER_PT_points, shading="SOLID")
     shown = drawn(THREER_PT_point_filter)
     assert shown == "<Density> <Min Confidence> <Hide Edges> <Max Depth>"  # views that agree and sky are not known
+
+
+def test_fast_display_goes_on_and_off_and_says_what_the_graphics_card_cannot(points, monkeypatch):
+    every = shown_count(points)
+    failing = "The graphics card does not draw the points: no memory. Switch Fast Display off."
+    monkeypatch.setattr(fast_points.fast_points, "failure", "no memory")
+    assert failing not in drawn(THREER_PT_points)
+    assert bpy.ops.threer.toggle_fast_display() == {"FINISHED"}
+    assert fast_modifier(points) is not None
+    assert failing in drawn(THREER_PT_points)
+    assert "gray" not in drawn(THREER_PT_points, shading="SOLID")
+    assert bpy.ops.threer.toggle_fast_display() == {"FINISHED"}
+    assert fast_modifier(points) is None
+    assert shown_count(points) == every
 
 
 def test_the_crop_box_surrounds_the_points(points):

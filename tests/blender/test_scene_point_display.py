@@ -10,7 +10,7 @@ import pytest
 from blender_3r.engine.reconstruction import Reconstruction
 from blender_3r.scene import compat
 from blender_3r.scene.cloud import Cloud, read_cloud
-from blender_3r.scene.point_nodes import INPUTS, add_point_display, point_input, points_group
+from blender_3r.scene.point_nodes import INPUTS, add_point_display, point_input, point_modifier, points_group
 from blender_3r.scene.point_views import hidden_names, hide_views, list_views, view_names, views_of
 from blender_3r.scene.points import write_points
 
@@ -72,12 +72,12 @@ def colors(points) -> np.ndarray:
 
 
 def put(points, name, value) -> None:
-    modifier = points.modifiers[0]
+    modifier = point_modifier(points)
     compat.set_modifier_input(modifier, point_input(modifier, name), value)
 
 
 def listed(points) -> bpy.types.Mesh:
-    modifier = points.modifiers[0]
+    modifier = point_modifier(points)
     return list_views(points, modifier, point_input(modifier, "Views"))
 
 

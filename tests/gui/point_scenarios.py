@@ -11,6 +11,7 @@ from scenarios import opened
 COLORS = ((200, 40, 40), (40, 160, 60), (50, 80, 200), (230, 230, 230))  # of four fields of a wall
 SIZE = (72, 128)
 CLOSE = 3  # 8-bit steps that a colour may be off in a render
+EDGE = 0.05  # of a field's width: a screen before it ends in the middle of a dot
 
 
 def points(gui):
@@ -43,6 +44,56 @@ def points(gui):
             bpy.ops.view2d.scroll_down(deltax=0, deltay=500)
     yield from gui.pause(0.5)
     yield from gui.shot("points-panel")
+
+
+def fast_points(gui):
+    """The graphics card draws the wall in Solid: in its colours, behind what stands before it, filtered, not at all."""
+    yield from gui.install()
+    job = make_job(gui)
+    for name in ("Cube", "Camera", "Light"):
+        bpy.data.objects.remove(bpy.data.objects[name])
+    bpy.ops.threer.import_job(directory=str(job))
+    wall = bpy.data.objects["wall Points"]
+    bpy.context.view_layer.objects.active = wall
+    wall.select_set(False)
+    look_through_camera(gui)
+    yield from gui.click("threer.toggle_fast_display")
+    yield from gui.pause(1.0)
+    yield from gui.shot("fast-solid", whole=True)
+    everything = [seen(gui, color) for color in COLORS]
+    assert min(everything) > 1000, f"pixels of the wall's colours: {everything}"
+    gray = bpy.data.meshes.new("screen")
+    gray.from_pydata([(-5, -5, -1), (0, -5, -1), (0, 5, -1), (-5, 5, -1)], [], [(0, 1, 2, 3)])  # before the left half
+    screen = bpy.data.objects.new("screen", gray)
+    screen.matrix_world = bpy.context.scene.camera.matrix_world
+    bpy.context.scene.collection.objects.link(screen)
+    yield from gui.pause(1.0)
+    yield from gui.shot("fast-behind", whole=True)
+    behind = [seen(gui, color) for color in COLORS]
+    shares = [part / whole for part, whole in zip(behind, everything, strict=True)]
+    assert max(shares[0::2]) < EDGE, f"behind a screen: {shares}"
+    assert min(shares[1::2]) > 1 - EDGE, f"beside a screen: {shares}"
+    bpy.data.objects.remove(screen)
+    point_nodes, compat = (sys.modules[f"{gui.module}.scene.{name}"] for name in ("point_nodes", "compat"))
+    modifier = point_nodes.point_modifier(wall)
+    compat.set_modifier_input(modifier, point_nodes.point_input(modifier, "Max Depth"), 1.0)
+    yield from gui.pause(1.0)
+    filtered = [seen(gui, color) for color in COLORS]  # white letters are there too
+    assert max(filtered) < EDGE * min(everything), f"all points are farther than the filter lets through: {filtered}"
+    compat.set_modifier_input(modifier, point_nodes.point_input(modifier, "Max Depth"), 0.0)
+    yield from gui.pause(1.0)
+    again = [seen(gui, color) for color in COLORS]
+    assert np.allclose(again, everything, rtol=EDGE), f"the filter is off again: {again} of {everything}"
+    yield from gui.click("threer.toggle_fast_display")
+    yield from gui.pause(1.0)
+    assert max(seen(gui, color) for color in COLORS) < EDGE * min(everything), "Solid draws points gray"
+
+
+def seen(gui, color):
+    """How many pixels of the 3D view have a colour."""
+    region = gui.view
+    picture = gui.screen()[region.y : region.y + region.height, region.x : region.x + region.width - gui.sidebar.width]
+    return int((np.abs(picture - color).max(axis=2) <= CLOSE).sum())
 
 
 def make_job(gui):

@@ -11,10 +11,9 @@ TIPS = {
     "Add a box around the points; move, turn and scale it, and only the points inside it show": "Legt einen Kasten um "
     "die Punkte; verschiebe, drehe und skaliere ihn: Nur Punkte darin sind zu sehen",
     "Also show the points of that many frames before": "Auch die Punkte von so vielen Bildern davor zeigen",
-    "Give the points faces in the viewport, which Solid shows in their colours, or take the faces away again. Slow "
-    "for millions of points: lower the density then. Renders do not change": "Gibt den Punkten in der Ansicht "
-    "Flächen, die Solid in ihren Farben zeigt, oder nimmt sie wieder weg. Langsam bei Millionen von Punkten: Dann "
-    "die Dichte senken. Gerendertes ändert sich nicht",
+    "Draw the points straight from the graphics card's memory: in their colours in Solid too, and fast enough to play "
+    "points that move. Renders do not change": "Zeichnet die Punkte direkt aus dem Speicher der Grafikkarte: auch in "
+    "Solid in ihren Farben, und schnell genug, um bewegte Punkte abzuspielen. Gerendertes ändert sich nicht",
     "Hide points further than this from their camera. 0: no limit": "Verbirgt Punkte, die weiter von ihrer Kamera weg "
     "sind. 0: keine Grenze",
     "Hide points less certain than this": "Verbirgt Punkte, die unsicherer sind",

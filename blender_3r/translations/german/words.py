@@ -84,6 +84,12 @@ WORDS = {
     "Invert": "Umkehren",
     "Mask": "Maske",
     "The same for all photos": "Dieselbe für alle Fotos",
+    "Black is left alone": "Schwarzes bleibt außen vor",
+    "White is left alone": "Weißes bleibt außen vor",
+    "What is opaque is left alone": "Was deckt, bleibt außen vor",
+    "What is transparent is left alone": "Was durchsichtig ist, bleibt außen vor",
+    "All but the mask is left alone": "Alles außer der Maske bleibt außen vor",
+    "What the mask covers is left alone": "Was die Maske bedeckt, bleibt außen vor",
     # lens
     "Fixed": "Fest",
     "Free": "Frei",
@@ -165,6 +171,8 @@ WORDS = {
     # photos, points, surfaces
     "Look Through Photos": "Durch die Fotos blicken",
     "Solid draws points gray.": "Solid zeichnet Punkte grau.",
+    "The graphics card does not draw the points: {}. Switch Fast Display off.": "Die Grafikkarte zeichnet die Punkte "
+    "nicht: {}. Schnelle Darstellung ausschalten.",
     "{} ({} of {})": "{} ({} von {})",
     "Detail": "Feinheit",
     "Faces": "Flächenzahl",

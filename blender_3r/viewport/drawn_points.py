@@ -1,0 +1,159 @@
+"""What the graphics card holds of one object's points, in pieces that are made when they are first drawn."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import bpy
+import gpu
+import numpy as np
+
+from ..scene import compat, dynamic
+from ..scene.point_nodes import point_input, point_modifier
+from ..scene.point_values import PointFilter, PointValues, display_colors, mean_depth, read_filter, read_values, shown
+from .dots import draw_dots, make_dots
+
+_PIECE = 1 << 17  # points; made in some 5 ms
+_LOOKED_AT = 64  # points, to see whether they are still the same
+_FEWEST = 1e-4  # density below which dots grow no further, as in point_nodes
+
+
+@dataclass
+class Piece:
+    """Points from start to before stop, which show at the scene frames first to last; always without those.
+
+    made_for: the filter and the mean depth that batch was made for. batch: None as long as none of the points shows.
+    """
+
+    start: int
+    stop: int
+    first: int | None = None
+    last: int | None = None
+    made_for: tuple[PointFilter, float] | None = None
+    batch: gpu.types.GPUBatch | None = None
+
+    def is_at(self, now: int, trail: int) -> bool:
+        """Whether its points show at frame now, or showed in the last trail frames."""
+        return self.first is None or (self.first <= now and self.last >= now - trail)
+
+
+class DrawnPoints:
+    """The points of one object. block_uid: of the datablock that they are read from. is_sure: False where it may have
+    changed since, which Blender also says of each change of a setting.
+    """
+
+    def __init__(self, points: bpy.types.Object) -> None:
+        self.block_uid, self.is_sure = points.data.session_uid, True
+        self._look = _look(points.data)
+        self._reading = _read(points)
+        self._values: PointValues | None = None
+        self._pieces: list[Piece] = []
+        self._mean: tuple[PointFilter, float] | None = None
+
+    def is_of(self, points: bpy.types.Object) -> bool:
+        """Whether these are still the points of that object: its datablock holds as many, and a few are the same."""
+        if self.block_uid != points.data.session_uid:
+            return False
+        if not self.is_sure:
+            self.is_sure = self._look == _look(points.data)
+        return self.is_sure
+
+    def draw(self, points: bpy.types.Object, context: bpy.types.Context, until: float) -> bool:
+        """Draw what shows at the scene's frame into context's 3D view; returns whether all of it was there.
+
+        Makes what is missing until the time until (of time.perf_counter), and at least a piece of it.
+        """
+        if not self._has_read(until):
+            return False
+        settings = read_filter(points)
+        wanted = (settings, self._mean_depth(settings))
+        here = self._pieces_at(points, context.scene.frame_current_final)
+        for piece in [piece for piece in here if piece.made_for != wanted]:
+            self._make(piece, *wanted)
+            if time.perf_counter() > until:
+                break
+        scale = _point_size(points) * points.matrix_world.median_scale / max(settings.density, _FEWEST) ** 0.5
+        batches = [piece.batch for piece in here if piece.batch is not None]
+        draw_dots(batches, context, points.matrix_world, scale)
+        return all(piece.made_for == wanted for piece in here)
+
+    def _has_read(self, until: float) -> bool:
+        while self._values is None:
+            try:
+                next(self._reading)
+            except StopIteration as end:
+                self._values, self._pieces = end.value
+            if time.perf_counter() > until:
+                break
+        return self._values is not None
+
+    def _mean_depth(self, settings: PointFilter) -> float:
+        """Of all frames, so that colours of depth do not flicker; 0 where it is not asked for."""
+        if settings.display != "Depth":
+            return 0.0
+        if self._mean is None or self._mean[0] != settings:
+            self._mean = settings, mean_depth(self._values, settings)
+        return self._mean[1]
+
+    def _pieces_at(self, points: bpy.types.Object, frame: float) -> list[Piece]:
+        modifier = dynamic.moving_modifier(points)
+        if modifier is None:
+            return self._pieces
+        offset, trail = (compat.modifier_input(modifier, dynamic.moving_input(modifier, i)) for i, _ in dynamic.INPUTS)
+        return [piece for piece in self._pieces if piece.is_at(math.floor(frame - offset), trail)]
+
+    def _make(self, piece: Piece, settings: PointFilter, mean: float) -> None:
+        values = self._values.part(slice(piece.start, piece.stop))
+        keep = shown(values, settings)
+        values = values if keep.all() else values.part(keep)
+        piece.made_for, piece.batch = (settings, mean), None
+        if len(values):
+            radius = values.pixel_footprint if values.pixel_footprint is not None else np.zeros(len(values), np.float32)
+            piece.batch = make_dots(values.position, display_colors(values, settings.display, mean), radius)
+
+
+def _look(block: bpy.types.Mesh | bpy.types.PointCloud) -> tuple[object, ...]:
+    """How many points, which attributes, and a few points' places and colours."""
+    place, color = block.attributes["position"].data, block.attributes.get("Col")
+    few = range(0, len(place), max(1, len(place) // _LOOKED_AT))
+    colors = [tuple(color.data[i].color) for i in few] if color is not None else []
+    return len(place), *block.attributes.keys(), *(tuple(place[i].vector) for i in few), *colors
+
+
+def _point_size(points: bpy.types.Object) -> float:
+    modifier = point_modifier(points)
+    return float(compat.modifier_input(modifier, point_input(modifier, "Point Size"))) if modifier is not None else 1.0
+
+
+def _read(points: bpy.types.Object) -> Generator[None, None, tuple[PointValues, list[Piece]]]:
+    """The points, in the order of their frames, and their pieces; in steps that each copy one array."""
+    block = points.data
+    values = yield from read_values(block)
+    if not {dynamic.FIRST, dynamic.LAST} <= set(block.attributes.keys()):
+        return values, list(_pieces(len(values)))
+    frames = np.empty((2, len(values)), np.int32)
+    for name, target in zip((dynamic.FIRST, dynamic.LAST), frames, strict=True):
+        block.attributes[name].data.foreach_get("value", target)
+    yield
+    if np.any(frames[0, 1:] < frames[0, :-1]):
+        order = np.argsort(frames[0], kind="stable")
+        values, frames = values.part(order), frames[:, order]
+    return values, list(_pieces_of_frames(frames))
+
+
+def _pieces_of_frames(frames: np.ndarray) -> Iterator[Piece]:
+    changes = np.flatnonzero((frames[:, 1:] != frames[:, :-1]).any(axis=0)) + 1
+    ends = [0, *changes.tolist(), frames.shape[1]]
+    for start, stop in itertools.pairwise(ends):
+        if stop > start:
+            first, last = frames[:, start].tolist()
+            yield from _pieces(stop, start, first, last)
+
+
+def _pieces(stop: int, start: int = 0, first: int | None = None, last: int | None = None) -> Iterator[Piece]:
+    for begin in range(start, stop, _PIECE):
+        yield Piece(begin, min(begin + _PIECE, stop), first, last)
