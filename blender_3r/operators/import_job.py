@@ -98,9 +98,9 @@ class THREER_OT_import_job(bpy.types.Operator):
             return {"CANCELLED"}
         if self.show_colors and result.point_count and context.area and context.area.type == "VIEW_3D":
             show_colors(context.space_data)
-        for sentence in result.warnings:
-            self.report({"WARNING"}, sentence)
         self.report({"INFO"}, result.text)
+        for sentence in result.warnings:  # the status bar shows the last one
+            self.report({"WARNING"}, sentence)
         return {"FINISHED"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from collections.abc import Generator
@@ -30,6 +31,7 @@ class THREER_OT_render_shot(bpy.types.Operator):
 
     directory: StringProperty(name="Folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
     movie: BoolProperty(name="Review Movie", description="An MP4 movie of the frames, too", default=True)
+    _offered: Path | None = None  # a folder made for the file browser, which shows only what is there
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -39,15 +41,23 @@ class THREER_OT_render_shot(bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        self.directory = self.directory or str(_default_folder(context))
+        if not self.directory:
+            folder = _default_folder(context)
+            self._offered = _made(folder)
+            self.directory = str(folder)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        self._take_back()
 
     def draw(self, context: bpy.types.Context) -> None:
         self.layout.prop(self, "movie")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         out = Path(bpy.path.abspath(self.directory)) if self.directory else _default_folder(context)
+        if out != self._offered:
+            self._take_back()
         name = bpy.path.clean_name(context.scene.name)
         movie = self.movie
         try:
@@ -60,6 +70,12 @@ class THREER_OT_render_shot(bpy.types.Operator):
             return refuse(self, Failure(error.message, error.hint, error.kind))
         return wait_for_job(self) if is_headless() else {"FINISHED"}
 
+    def _take_back(self) -> None:
+        """Remove the offered folder, which was not taken, unless something is in it."""
+        if self._offered is not None:
+            with contextlib.suppress(OSError):
+                self._offered.rmdir()
+
 
 def render_command(file: Path) -> list[str]:
     """How another Blender is told to render file. Where Blender is a Python module, that Python is its program."""
@@ -68,6 +84,15 @@ def render_command(file: Path) -> list[str]:
     if bpy.app.binary_path:
         return [bpy.app.binary_path, "-b", str(file), "--python", script, *tail]
     return [sys.executable, script, *tail]
+
+
+def _made(folder: Path) -> Path | None:
+    """The folder, if it was not there before and can be made."""
+    try:
+        folder.mkdir()
+    except OSError:
+        return None
+    return folder
 
 
 def _make_folder(out: Path) -> None:

@@ -67,7 +67,7 @@ class THREER_OT_setup_shot(bpy.types.Operator):
     )
     mask: StringProperty(name="Mask", description="A mask of the Movie Clip Editor; empty: the reconstruction's own")
     outputs: StringProperty(
-        name="Files",
+        name="EXR Files",
         description="A folder for EXR files of result, render and shadows at every render; empty: none",
         subtype="DIR_PATH",
     )
@@ -96,6 +96,8 @@ class THREER_OT_setup_shot(bpy.types.Operator):
         column.prop(self, "foreground")
         if self.foreground == "MASK":
             column.prop_search(self, "mask", bpy.data, "masks")
+            if not self.mask:
+                column.label(text="Empty: the mask of the reconstruction", icon="INFO")
         column.prop(self, "replace")
         column.prop(self, "outputs")
 
@@ -111,9 +113,9 @@ class THREER_OT_setup_shot(bpy.types.Operator):
         except EngineError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        for sentence in result.warnings:
-            self.report({"WARNING"}, sentence)
         self.report({"INFO"}, result.text)
+        for sentence in result.warnings:  # the status bar shows the last one
+            self.report({"WARNING"}, sentence)
         return {"FINISHED"}
 
 

@@ -155,9 +155,9 @@ def _report(operator: bpy.types.Operator, make: Callable[[], SurfaceResult]) -> 
     except EngineError as error:
         operator.report({"ERROR"}, str(error))
         return {"CANCELLED"}
-    for sentence in result.warnings:
-        operator.report({"WARNING"}, sentence)
     operator.report({"INFO"}, result.text)
+    for sentence in result.warnings:  # the status bar shows the last one
+        operator.report({"WARNING"}, sentence)
     return {"FINISHED"}
 
 

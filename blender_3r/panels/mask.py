@@ -5,6 +5,16 @@ from __future__ import annotations
 import bpy
 
 from .options import Options
+from .text import draw_wrapped
+
+_MEANING = {  # of a choice, as it is and inverted
+    ("FILES", False): "White is left alone",
+    ("FILES", True): "Black is left alone",
+    ("ALPHA", False): "What is transparent is left alone",
+    ("ALPHA", True): "What is opaque is left alone",
+    ("MASK", False): "What the mask covers is left alone",
+    ("MASK", True): "All but the mask is left alone",
+}
 
 
 class THREER_PT_mask(Options, bpy.types.Panel):
@@ -28,6 +38,7 @@ class THREER_PT_mask(Options, bpy.types.Panel):
                 column.label(text="The same for all photos")
         if settings.mask_from != "NO":
             column.prop(settings, "mask_invert")
+            draw_wrapped(column, _MEANING[settings.mask_from, settings.mask_invert])
 
 
 classes = (THREER_PT_mask,)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import bpy
+from report_scenarios import file_browser
 from scenarios import fake_engine, follow, opened, prepare, start
 
 SHOTS = {  # picture of the dialog: what is chosen
@@ -62,21 +65,29 @@ def shot_choices(gui):
         yield from gui.pause(0.7)
         yield from gui.shot(name, whole=True)
         yield from gui.press("ESC")
-    for foreground, words in (("MOVING", "does not know what moves"), ("MASK", "without a mask")):
-        said = ""
-        try:
-            bpy.ops.threer.setup_shot(foreground=foreground)
-        except RuntimeError as error:
-            said = str(error)
-        assert words in said, said
+    with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
+        bpy.ops.threer.setup_shot("INVOKE_DEFAULT", foreground="MOVING", test_object=False)
+    yield from gui.pause(0.7)
+    yield from gui.press("RET")
+    yield from gui.wait(lambda: "courtyard Floor" in bpy.data.objects, "the shot")
+    yield from gui.shot("shot-warned", whole=True)
     with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
         bpy.ops.threer.setup_shot("EXEC_DEFAULT", foreground="MASK", mask="Actor")
     assert "courtyard Test Cube" in bpy.data.objects
     yield from gui.pause(1.0)
     yield from gui.shot("shot-done", whole=True)
+    offered = gui.out / "render"
+    assert not offered.exists()
     yield from gui.click("threer.render_shot")
-    yield from gui.pause(1.5)
+    browser = yield from file_browser(gui)
+    yield from gui.pause(1.0)
     yield from gui.shot("render-dialog", whole=True)
+    params = browser.spaces.active.params
+    assert Path(bpy.path.abspath(params.directory.decode())) == offered
+    window = next(one for one in bpy.context.window_manager.windows if browser in one.screen.areas[:])
+    with bpy.context.temp_override(window=window, area=browser):
+        bpy.ops.file.cancel()
+    yield from gui.wait(lambda: not offered.exists(), "the end of the dialog, which leaves no folder")
 
 
 def _state(gui, name):

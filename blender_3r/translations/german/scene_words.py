@@ -53,6 +53,8 @@ WORDS = {
     "Shot": "Aufnahme",
     "Shadows": "Schatten",
     "Compositor": "Compositor",
+    "EXR Files": "EXR-Dateien",
+    "Empty: the mask of the reconstruction": "Leer: die Maske der Rekonstruktion",
     "Distort Render": "Rendering verzerren",
     "Undistort Plate": "Hintergrund entzerren",
     "Plate behind Camera": "Hintergrund hinter der Kamera",
