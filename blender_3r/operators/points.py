@@ -13,6 +13,7 @@ from ..scene.point_kind import can_be_cloud, other_kind
 from ..scene.point_nodes import find_points, point_input, point_modifier
 from ..scene.point_views import hidden_flags, hide_views, list_views, view_names, views_of
 from ..scene.points import show_colors
+from ..viewport.fast_points import fast_points
 
 
 class PointsOperator:
@@ -151,7 +152,7 @@ class THREER_OT_show_point_colors(bpy.types.Operator):
 
 class THREER_OT_toggle_fast_display(PointsOperator, bpy.types.Operator):
     """Draw the points straight from the graphics card's memory: in their colours in Solid too, and fast enough to \
-play points that move. Renders do not change"""
+play points that move. Renders do not change; viewport renders leave the points out"""
 
     bl_idname = "threer.toggle_fast_display"
     bl_label = "Fast Display"
@@ -161,6 +162,7 @@ play points that move. Renders do not change"""
         if fast_modifier(points) is not None:
             remove_fast_display(points)
         else:
+            fast_points.forget()
             add_fast_display(points)
         return {"FINISHED"}
 

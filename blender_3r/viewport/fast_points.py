@@ -55,8 +55,9 @@ class FastPoints:
         ]
 
     def forget(self) -> None:
-        """Read all points anew at their next redraw."""
+        """Read all points anew at their next redraw, and try the graphics card again."""
         self._drawn.clear()
+        self.failure = ""
 
     def follow(self, depsgraph: bpy.types.Depsgraph) -> None:
         """Look at those points again whose datablock may have changed, and draw again where settings may have."""
@@ -70,7 +71,7 @@ class FastPoints:
     def fail(self, error: Exception) -> None:
         """Draw no more, since each redraw would fail anew."""
         self.failure = str(error) or type(error).__name__
-        log.error("The graphics card does not draw points: %s. Switch Fast Display off.", self.failure)
+        log.error("The graphics card does not draw points. Switch Fast Display off.", exc_info=error)
 
 
 fast_points = FastPoints()

@@ -116,17 +116,21 @@ def test_the_panel_shows_the_sliders_of_the_modifier(points):
     assert shown == "<Density> <Min Confidence> <Hide Edges> <Max Depth>"  # views that agree and sky are not known
 
 
-def test_fast_display_goes_on_and_off_and_says_what_the_graphics_card_cannot(points, monkeypatch):
+def test_fast_display_goes_on_and_off_and_says_what_the_graphics_card_cannot(points):
     every = shown_count(points)
     failing = "The graphics card does not draw the points: no memory. Switch Fast Display off."
-    monkeypatch.setattr(fast_points.fast_points, "failure", "no memory")
-    assert failing not in drawn(THREER_PT_points)
     assert bpy.ops.threer.toggle_fast_display() == {"FINISHED"}
     assert fast_modifier(points) is not None
-    assert failing in drawn(THREER_PT_points)
     assert "gray" not in drawn(THREER_PT_points, shading="SOLID")
+    assert failing not in drawn(THREER_PT_points)
+    fast_points.fast_points.fail(MemoryError("no memory"))
+    assert failing in drawn(THREER_PT_points)
     assert bpy.ops.threer.toggle_fast_display() == {"FINISHED"}
     assert fast_modifier(points) is None
+    assert failing not in drawn(THREER_PT_points)
+    bpy.ops.threer.toggle_fast_display()
+    assert failing not in drawn(THREER_PT_points), "switched on again it is tried again"
+    bpy.ops.threer.toggle_fast_display()
     assert shown_count(points) == every
 
 
