@@ -139,9 +139,10 @@ def bars(evaluated: dict[str, list[dict[str, Any]]], played: Played) -> list[Ver
         what = "CPU ms a frame of the window's thread, more than what stands"
         found.append(Verdict(what, f"{more:.1f}", f"< {limit:.1f}", more < limit))
         for screen in SCREENS:
-            fps = played[screen, "moving"]["fps"]
-            what = f"frames a second in the window, Solid, {screen.title}"
-            found.append(Verdict(what, f"{fps:.1f}", f">= {FPS:g}", fps >= FPS))
+            for way in ("moving", "fast"):
+                fps = played[screen, way]["fps"]
+                what = f"frames a second in the window, Solid, {screen.title}, {WAYS[way]}"
+                found.append(Verdict(what, f"{fps:.1f}", f">= {FPS:g}", fps >= FPS))
     return found
 
 
