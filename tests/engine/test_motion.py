@@ -17,9 +17,9 @@ from blender_3r.engine.geometry.motion import (
     DepthMap,
     choose_witnesses,
     gather,
-    moving_region,
     settle,
 )
+from blender_3r.engine.geometry.placed_tracks import PlacedTracks
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.service.runner import run_job
 from blender_3r.engine.service.settings import make_request
@@ -37,10 +37,10 @@ def found_in(depths, views):
     ]
     found = []
     for i, one in enumerate(maps):
-        found.append(settle(one, said[i], None, [(maps[i - 1], found[i - 1])] if i else []))
+        found.append(settle(one, said[i], [(maps[i - 1], found[i - 1])] if i else []))
     for i in reversed(order):
         beside = [(maps[j], found[j]) for j in (i - 1, i + 1) if 0 <= j < len(maps)]
-        found[i] = settle(maps[i], said[i], None, beside)
+        found[i] = settle(maps[i], said[i], beside)
     return found
 
 
@@ -112,15 +112,15 @@ def test_tracks_tell_a_region_and_single_ones_do_not():
     rows, columns = np.mgrid[4:140:8, 4:190:8]
     xy = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float)
     inside = (np.abs(xy - (60, 70)) < 25).all(axis=1)
-    region = moving_region(xy, inside, SIZE[::-1])
+    region = PlacedTracks(xy, inside, ~inside).region(SIZE[::-1])
     true = np.zeros(SIZE[::-1], bool)
     true[46:95, 36:85] = True
     assert np.count_nonzero(region & true) > 0.75 * true.sum()
     assert np.count_nonzero(region & ~true) < 0.2 * true.sum()
     alone = np.zeros(len(xy), bool)
     alone[::23] = True
-    assert not moving_region(xy, alone, SIZE[::-1]).any()
-    assert not moving_region(xy[:0], alone[:0], SIZE[::-1]).any()
+    assert not PlacedTracks(xy, alone, ~alone).region(SIZE[::-1]).any()
+    assert not PlacedTracks(xy[:0], alone[:0], alone[:0]).region(SIZE[::-1]).any()
 
 
 # -- in a job

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..geometry.motion import REACH, DepthMap, choose_witnesses, gather, moving_region, settle
+from ..geometry.motion import REACH, DepthMap, choose_witnesses, gather, settle
+from ..geometry.placed_tracks import PlacedTracks
 from ..jobfolder import JobFolder
 from ..media.masks import Masks
 from ..reconstruction import Intrinsics, Reconstruction
@@ -65,9 +66,7 @@ class MovingParts:
             there = self._map(other)
             bits = np.unpackbits(self._moving[other], count=there.depth.size)
             neighbours.append((there, bits.astype(bool).reshape(there.depth.shape)))
-        lens, shape = self._views[index].intrinsics, here.depth.shape
-        known = None if self._tracks is None else self._tracks.region(index, lens, shape)
-        moving = settle(here, self._said[index], known, neighbours) & ~self._sky(index)
+        moving = settle(here, self._said[index], neighbours) & ~self._sky(index)
         self._moving[index] = np.packbits(moving)
         return moving
 
@@ -78,7 +77,10 @@ class MovingParts:
     def _map(self, index: int) -> DepthMap:
         found = self._maps.get(index)
         if found is None:
-            found = self._maps[index] = DepthMap.of(self._views[index], self._job.read_view(index)["depth"])
+            view, arrays = self._views[index], self._job.read_view(index)
+            depth = arrays["depth"]
+            tracks = None if self._tracks is None else self._tracks.of_view(index, view.intrinsics, depth.shape)
+            found = self._maps[index] = DepthMap.of(view, depth, arrays["color"], tracks)
             most = min(2 * REACH + 1, max(4, _KEPT_BYTES // found.size_bytes))
             while len(self._maps) > most:
                 self._maps.popitem(last=False)
@@ -87,21 +89,22 @@ class MovingParts:
 
 
 class _Tracks:
-    """The tracks of a job and which of them move."""
+    """The tracks of a job, which of them move, and which helped to solve the cameras."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         order = np.argsort(arrays["frame"], kind="stable")
         self._frame, self._xy = arrays["frame"][order], arrays["xy"][order]
         self._moving = arrays["moving"][arrays["track"][order]]
+        self._stands = arrays["kept"][order] & ~self._moving
 
     @classmethod
     def of(cls, job: JobFolder) -> _Tracks | None:
         """None where there are none, or nobody asked which move."""
         arrays = job.read_npz("tracks")
-        return cls(arrays) if arrays is not None and arrays.get("moving", np.zeros(0)).any() else None
+        return cls(arrays) if arrays is not None and "moving" in arrays and len(arrays["frame"]) else None
 
-    def region(self, index: int, lens: Intrinsics, shape: tuple[int, int]) -> np.ndarray:
-        """(h, w) bool of a view's map of that shape."""
+    def of_view(self, index: int, lens: Intrinsics, shape: tuple[int, int]) -> PlacedTracks:
+        """Those that pass through a view with a map of that shape."""
         start, stop = np.searchsorted(self._frame, (index, index + 1))
         xy = self._xy[start:stop] * (np.array(shape[::-1]) / (lens.width, lens.height))
-        return moving_region(xy, self._moving[start:stop], shape)
+        return PlacedTracks(xy, self._moving[start:stop], self._stands[start:stop])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -81,22 +82,32 @@ def run(frames, settings, context):
 def seen(pose: np.ndarray, lens: Intrinsics, t: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a camera sees at a time: depth, which of it moves, colours with a check pattern that sticks to things."""
     rows, columns = np.mgrid[: lens.height, : lens.width] + 0.5
-    local = lens.rays(np.stack([columns, rows], axis=-1))
-    rays, eye = local @ pose[:3, :3].T, pose[:3, 3]
+    boxes = [(PILLAR, np.zeros(3)), *((box, t * way) for box, way, _ in WALKERS)]
+    depth, thing, places = cast(pose, lens, np.stack([columns, rows], axis=-1), boxes)
+    light = 0.75 + 0.25 * ((np.floor(places * 3 + 1e-6).sum(axis=-1) % 2) > 0)
+    palette = np.array([*_COLORS, *(color for _, _, color in WALKERS)], float)
+    return depth, thing > 3, (palette[thing] * light[..., None]).astype(np.uint8)
+
+
+def cast(
+    pose: np.ndarray, lens: Intrinsics, pixels: np.ndarray, boxes: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What pixels (..., 2) of a camera hit in the room with boxes in it: (their two corners, by how much moved) each.
+
+    Returns depth (...) float32, the number of the thing (...): 0 to 2 the room's walls by axis, then the boxes; and
+    where on it (..., 3), in world axes before it was moved.
+    """
+    rays, eye = lens.rays(pixels) @ pose[:3, :3].T, pose[:3, 3]
     with np.errstate(divide="ignore"):
         walls = np.where(rays > 0, (ROOM[1] - eye) / rays, (ROOM[0] - eye) / rays)
     depth, thing = walls.min(axis=-1), walls.argmin(axis=-1)
     offset = np.zeros((*depth.shape, 3))
-    boxes = [(PILLAR, np.zeros(3), _COLORS[3]), *((box, t * way, color) for box, way, color in WALKERS)]
-    for number, (box, shift, _) in enumerate(boxes):
+    for number, (box, shift) in enumerate(boxes):
         near = _entry(box + shift, eye, rays)
         hit = near < depth
         depth, thing = np.where(hit, near, depth), np.where(hit, 3 + number, thing)
         offset[hit] = shift
-    places = eye + rays * depth[..., None] - offset
-    light = 0.75 + 0.25 * ((np.floor(places * 3 + 1e-6).sum(axis=-1) % 2) > 0)
-    palette = np.array([*_COLORS[:3], *(color for _, _, color in boxes)], float)
-    return depth.astype(np.float32), thing > 3, (palette[thing] * light[..., None]).astype(np.uint8)
+    return depth.astype(np.float32), thing, eye + rays * depth[..., None] - offset
 
 
 def _entry(box: np.ndarray, eye: np.ndarray, rays: np.ndarray) -> np.ndarray:
