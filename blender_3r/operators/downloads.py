@@ -7,7 +7,7 @@ import bpy
 from ..client import licences
 from ..client.library import library
 from ..client.model_facts import Model
-from ..panels import licence
+from ..widgets import licence
 from . import model_choice
 from .engine import OFFLINE
 from .models import ModelOperator, finish, has_more_to_say, open_dialog

@@ -12,7 +12,7 @@ from ..client.library import library
 from ..client.model_facts import Model
 from ..client.session import session
 from ..client.window import redraw
-from ..panels import licence
+from ..widgets import licence
 from .engine import OFFLINE
 
 DIALOG_WIDTH = 460

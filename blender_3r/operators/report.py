@@ -10,11 +10,11 @@ import bpy
 from ..client.delivery import Delivered, Delivery
 from ..client.window import has_window, window_of
 from ..engine.errors import EngineError
-from ..panels import text
 from ..scene import tags
 from ..scene.jobdata import read_job
 from ..scene.report import FOLDER, PICTURES, Report, load_pictures, read_report
 from ..scene.surfaces import job_of
+from ..widgets import text
 from .export import start_export
 from .on_job import has_job
 

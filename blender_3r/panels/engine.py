@@ -11,7 +11,7 @@ from ..client import locks
 from ..client.doctor import BAD, GOOD, WARNING, Report
 from ..client.session import session
 from ..client.work import InstallState
-from .text import draw_wrapped, is_narrow, megabytes
+from ..widgets.text import draw_wrapped, is_narrow, megabytes
 
 PACKAGE = __package__.rpartition(".")[0]
 ICONS = {GOOD: "CHECKMARK", WARNING: "INFO", BAD: "ERROR"}

@@ -11,7 +11,8 @@ from ..client.job import SILENCE_S, Job
 from ..client.pick import Pick
 from ..client.session import session
 from ..scene.shown import shown_footage
-from . import engine, method, text
+from ..widgets import text
+from . import engine, method
 from .presets import THREER_PT_presets
 
 if TYPE_CHECKING:

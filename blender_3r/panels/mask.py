@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bpy
 
+from ..widgets.text import draw_wrapped
 from .options import Options
-from .text import draw_wrapped
 
 _MEANING = {  # of a choice, as it is and inverted
     ("FILES", False): "White is left alone",

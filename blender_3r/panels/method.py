@@ -12,8 +12,8 @@ from ..client.model_facts import Model
 from ..client.pick import Pick
 from ..client.session import session
 from ..operators import model_choice
+from ..widgets.text import draw_wrapped, megabytes
 from .models import draw_download, draw_needs_full
-from .text import draw_wrapped, megabytes
 
 if TYPE_CHECKING:
     from ..properties import THREER_PG_settings

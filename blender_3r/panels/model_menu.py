@@ -8,8 +8,8 @@ from bpy.app.translations import pgettext_iface as iface_
 from ..client.library import library
 from ..client.model_facts import Model
 from ..operators import model_choice
-from .licence import memory_size
-from .text import megabytes
+from ..widgets.licence import memory_size
+from ..widgets.text import megabytes
 
 
 class THREER_MT_model(bpy.types.Menu):

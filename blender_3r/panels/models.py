@@ -8,8 +8,8 @@ from bpy.app.translations import pgettext_iface as iface_
 from ..client.library import library
 from ..client.model_facts import Download, Model
 from ..operators import model_choice
-from .licence import download_size, draw_commercial, memory_size
-from .text import draw_wrapped, is_narrow, megabytes, time_left
+from ..widgets.licence import download_size, draw_commercial, memory_size
+from ..widgets.text import draw_wrapped, is_narrow, megabytes, time_left
 
 METHOD_TITLES = {"pairwise": "Pairwise", "streaming": "Streaming", "multiview": "Multi-View"}
 

@@ -7,7 +7,7 @@ from bpy.app.translations import pgettext_iface as iface_
 
 from ..scene.orient_picks import find_root
 from ..scene.shown import edited_clip
-from . import text
+from ..widgets import text
 
 
 class _Orient:

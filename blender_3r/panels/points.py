@@ -12,7 +12,7 @@ from ..scene.point_kind import can_be_cloud
 from ..scene.point_nodes import INPUTS, find_points, point_input, point_modifier
 from ..scene.point_views import view_names
 from ..viewport.fast_points import fast_points
-from . import text
+from ..widgets import text
 
 _NEEDS = {"Hide Edges": "edge", "Min Views": "seen_by", "Hide Sky": "sky"}  # the attribute that an input goes by
 

@@ -20,8 +20,8 @@ from blender_3r.client import models as models_module
 from blender_3r.client.library import library
 from blender_3r.client.model_facts import Download, Model
 from blender_3r.client.session import session
-from blender_3r.panels import licence
 from blender_3r.panels import models as page
+from blender_3r.widgets import licence
 
 
 def dialog(model, page=1):

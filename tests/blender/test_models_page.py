@@ -17,9 +17,9 @@ from blender_3r.client.library import library
 from blender_3r.client.model_facts import Download
 from blender_3r.client.session import session
 from blender_3r.operators import model_choice, reconstruct
-from blender_3r.panels import licence
 from blender_3r.panels import models as page
 from blender_3r.panels.method import THREER_PT_machine
+from blender_3r.widgets import licence
 
 MAST3R = "mast3r-512"
 PATIENCE_S = 15

@@ -15,10 +15,11 @@ from blender_3r.client.environment import Status
 from blender_3r.client.installer import InstallState
 from blender_3r.client.job import Failure, JobState
 from blender_3r.client.session import Home, session
-from blender_3r.panels import photos, points, text
+from blender_3r.panels import photos, points
 from blender_3r.panels.engine import THREER_PT_engine
 from blender_3r.panels.main import THREER_PT_main
 from blender_3r.panels.options import THREER_PT_frames
+from blender_3r.widgets import text
 
 MOVIE = extension.ROOT / "demo" / "courtyard.mp4"
 TESTED_ELSEWHERE = (*points.classes, *photos.classes)

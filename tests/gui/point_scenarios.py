@@ -17,12 +17,7 @@ EDGE = 0.05  # of a field's width: a screen before it ends in the middle of a do
 def points(gui):
     """Import a wall of four colours, render it in EEVEE, hide a view, crop."""
     yield from gui.install()
-    job = make_job(gui)
-    for name in ("Cube", "Camera", "Light"):
-        bpy.data.objects.remove(bpy.data.objects[name])
-    bpy.ops.threer.import_job(directory=str(job))
-    wall = bpy.data.objects["wall Points"]
-    bpy.context.view_layer.objects.active = wall
+    import_wall(gui)
     space = gui.area.spaces.active
     assert space.shading.type == "SOLID"
     look_through_camera(gui)
@@ -49,12 +44,7 @@ def points(gui):
 def fast_points(gui):
     """The graphics card draws the wall in Solid: in its colours, behind what stands before it, filtered, not at all."""
     yield from gui.install()
-    job = make_job(gui)
-    for name in ("Cube", "Camera", "Light"):
-        bpy.data.objects.remove(bpy.data.objects[name])
-    bpy.ops.threer.import_job(directory=str(job))
-    wall = bpy.data.objects["wall Points"]
-    bpy.context.view_layer.objects.active = wall
+    wall = import_wall(gui)
     wall.select_set(False)
     look_through_camera(gui)
     yield from gui.click("threer.toggle_fast_display")
@@ -87,6 +77,16 @@ def fast_points(gui):
     yield from gui.click("threer.toggle_fast_display")
     yield from gui.pause(1.0)
     assert max(seen(gui, color) for color in COLORS) < EDGE * min(everything), "Solid draws points gray"
+
+
+def import_wall(gui):
+    """The points of the wall, alone in the scene and active."""
+    for name in ("Cube", "Camera", "Light"):
+        bpy.data.objects.remove(bpy.data.objects[name])
+    bpy.ops.threer.import_job(directory=str(make_job(gui)))
+    wall = bpy.data.objects["wall Points"]
+    bpy.context.view_layer.objects.active = wall
+    return wall
 
 
 def seen(gui, color):
