@@ -6,6 +6,7 @@ import bpy
 import numpy as np
 from scenarios import PYTHON, STALL_S, follow, prepare, start
 
+PICTURED = 300_000  # points of the pictures: Material Preview takes seconds for each redraw of a million
 TURN_S = 0.05  # of the extension's timer, whatever it brings into the scene
 
 
@@ -31,6 +32,7 @@ def real_job(gui):
     gui.facts["points_result"] = points_shown()
     assert points_shown() > 2 * max(counts), "the result has no more points than grew"
     yield from _note_stalls(gui, gaps, gui.gaps[over:], turns, draws)
+    bpy.ops.threer.import_job(directory=str(gui.session.job.folder), point_budget=PICTURED)
     yield from gui.shot("real-done")
     for name in ("Cube", "Camera", "Light"):
         bpy.data.objects.remove(bpy.data.objects[name])
@@ -54,7 +56,7 @@ def _note_stalls(gui, growing, result, turns, draws):
         return gap.when - gap.wall_s <= draw.when <= gap.when
 
     rest = [gap._replace(cpu_s=gap.cpu_s - sum(one.cpu_s for one in draws if is_in(one, gap))) for gap in result]
-    redraw = yield from gui.view_redraw()
+    redraw = yield from gui.view_redraw(3)
     named = {"growing": growing, "result": result, "result_undrawn": rest, "redraw": [redraw], "extension": turns}
     for name, gaps in named.items():
         gui.facts[f"{name}_longest_s"] = max(gap.wall_s for gap in gaps)

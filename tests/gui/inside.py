@@ -216,10 +216,10 @@ class Gui:
         bpy.types.SpaceView3D.draw_handler_add(after, (), "WINDOW", "POST_PIXEL")
         return draws
 
-    def view_redraw(self) -> Iterator[Gap]:
+    def view_redraw(self, times: int = 10) -> Iterator[Gap]:
         """How long the window is away, at most, when nothing but the 3D view is redrawn."""
         since = time.monotonic()
-        for _ in range(10):
+        for _ in range(times):
             self.area.tag_redraw()
             yield
         yield

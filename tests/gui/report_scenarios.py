@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 
 import bpy
-from scenarios import MOVIE, PYTHON, ROOT, opened
-
-DEMO_JOB = "demo_job"  # beside the scenarios' folders: the demo shot is solved once for all that begin with it
+from scenarios import MOVIE, PYTHON, opened
 
 
 def demo_job(gui, keeps_main=False):
-    """A copy of the solved demo shot imported, and the panels of its quality and export open."""
+    """A copy of the demo shot, which was solved before, imported, and the panels of its quality and export open."""
     yield from gui.install()
-    solved, job = gui.out.parent / DEMO_JOB / "courtyard", gui.out / "courtyard"
-    if not solved.exists():
-        command = [PYTHON, ROOT / "blender_3r" / "engine", "reconstruct", MOVIE, "--out", solved, "--method", "classic"]
-        subprocess.run([*map(str, command), "--quality", "draft", "--no-dense"], check=True, capture_output=True)
+    job = gui.out / "courtyard"
     shutil.rmtree(job, ignore_errors=True)
-    shutil.copytree(solved, job)
+    shutil.copytree(gui.out.parent / "demo_job" / "courtyard", job)
     gui.preferences.engine_python = str(PYTHON)
     for name in ("Cube", "Camera", "Light"):
         bpy.data.objects.remove(bpy.data.objects[name])
