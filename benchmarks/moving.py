@@ -1,10 +1,11 @@
 """What moves by itself, as a job finds it, against the true masks of the rendered shots.
 
-    .venv/models/bin/python -m benchmarks.moving [SCENE ...] [--no-own] [--work FOLDER]
+    .venv/models/bin/python -m benchmarks.moving [SCENE ...] [--no-own] [--parts] [--work FOLDER]
 
 Rows: the true depth of every tenth frame with an error put on it, of each pixel alone or in waves of some 20 pixels;
-and what the classic method makes of the movie (left out by --no-own; jobs that --work has already are used again). A
-run of all writes the part "moving" of RESULTS.md.
+and what the classic method makes of the movie and of made shots (moving_shots.py, SCENE is one of their names too). The
+latter are left out by --no-own; shots and jobs that --work has already are used again. A run of all writes the part
+"moving" of RESULTS.md. --parts: the classic method's rows only, and each again without a part of the evidence.
 
 Precision: share of the marked pixels with depth that move. Recall: share of the moving pixels with depth that are
 marked. False: share of all pixels with depth that are marked and stand. With depth: share of the moving pixels that
@@ -17,23 +18,30 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
 
+from blender_3r.engine.geometry.appearance import Appearance
 from blender_3r.engine.jobfolder import JobFolder
 from blender_3r.engine.reconstruction import Reconstruction
+from blender_3r.engine.service import moving
 from blender_3r.engine.service.judging import judge_views
 from blender_3r.engine.service.moving import AUTO, OFF
 
+from .moving_shots import SHOTS, write_shot
 from .page import write_part
 from .scenes import data_folder, reference
 from .surfaces import own_job
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENES = ("syn_moving", "syn_walk", "syn_zoom")
+PARTS = ("", "no looks", "no tracks", "neither")
 ERRORS = ((0.0, 0.0), (0.01, 0.0), (0.02, 0.0), (0.0, 0.01), (0.0, 0.02))  # of each pixel, in waves
 WAVE = 20  # px between the waves' supports
 
@@ -114,12 +122,24 @@ def judged(job: JobFolder, result: Reconstruction, wish: str) -> float:
     return time.process_time() - began
 
 
+@contextmanager
+def lacking(part: str) -> Iterator[None]:
+    """Without the evidence of PARTS: how the pictures look, what the tracks tell."""
+    with ExitStack() as stack:
+        if part in ("no looks", "neither"):
+            stack.enter_context(mock.patch.object(Appearance, "of", return_value=None))
+        if part in ("no tracks", "neither"):
+            stack.enter_context(mock.patch.object(moving._Tracks, "of", return_value=None))
+        yield
+
+
 def page(rows: list[Row]) -> str:
     lines = [
         "## What moves by itself",
         "",
         "`.venv/models/bin/python -m benchmarks.moving`: true depth of every tenth frame with errors, and the classic "
-        "method's own depth, judged as a job is. Columns: [moving.py](moving.py).",
+        "method's own depth, of these and of [made shots](moving_shots.py), judged as a job is. Columns: "
+        "[moving.py](moving.py).",
         "",
         "| scene | depth | views | precision % | recall % | false % | with depth % | s a view | s without |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -137,26 +157,45 @@ def page(rows: list[Row]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("scenes", nargs="*", default=SCENES, metavar="SCENE")
+    every = [*SCENES, *SHOTS]
+    parser.add_argument("scenes", nargs="*", default=every, metavar="SCENE")
     parser.add_argument("--no-own", action="store_true")
+    parser.add_argument("--parts", action="store_true")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "blender_3r_surfaces")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     rows = []
     for name in options.scenes:
-        scene = data_folder() / name
-        for white, smooth in ERRORS:
-            told = f"true, {100 * max(white, smooth):g} % {'in waves' if smooth else 'a pixel'}"
-            with tempfile.TemporaryDirectory() as folder:
-                rows.append(measure(scene, told, true_job(scene, Path(folder) / "job", white, smooth)))
-            print(rows[-1], flush=True)
+        if name in SCENES and not options.parts:
+            rows += true_rows(data_folder() / name)
         if not options.no_own:
-            options.work.mkdir(parents=True, exist_ok=True)
-            rows.append(measure(scene, "classic method", own_job(scene, options.work / f"{name}_own")))
-            print(rows[-1], flush=True)
-    whole = tuple(options.scenes) == SCENES and not options.no_own
+            rows += own_rows(name, options.work, PARTS if options.parts else ("",))
+    whole = options.scenes == every and not options.no_own and not options.parts
     write_part((ROOT / "benchmarks" if whole else ROOT / "out" / "benchmarks") / "RESULTS.md", "moving", page(rows))
     return 0
+
+
+def true_rows(scene: Path) -> list[Row]:
+    """Of the true depth, with each of the errors."""
+    rows = []
+    for white, smooth in ERRORS:
+        told = f"true, {100 * max(white, smooth):g} % {'in waves' if smooth else 'a pixel'}"
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(measure(scene, told, true_job(scene, Path(folder) / "job", white, smooth)))
+        print(rows[-1], flush=True)
+    return rows
+
+
+def own_rows(name: str, work: Path, parts: tuple[str, ...]) -> list[Row]:
+    """Of what the classic method makes of a scene or a made shot."""
+    work.mkdir(parents=True, exist_ok=True)
+    scene = data_folder() / name if name in SCENES else write_shot(name, work / "shots" / name)
+    job, rows = own_job(scene, work / f"{name}_own"), []
+    for part in parts:
+        with lacking(part):
+            rows.append(measure(scene, ", ".join(filter(None, ("classic method", part))), job))
+        print(rows[-1], flush=True)
+    return rows
 
 
 if __name__ == "__main__":
