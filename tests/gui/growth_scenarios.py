@@ -33,6 +33,7 @@ def real_job(gui):
     assert points_shown() > 2 * max(counts), "the result has no more points than grew"
     yield from _note_stalls(gui, gaps, gui.gaps[over:], turns, draws)
     bpy.ops.threer.import_job(directory=str(gui.session.job.folder), point_budget=PICTURED)
+    gui.session.notes.clear()  # they tell of the million
     yield from gui.shot("real-done")
     for name in ("Cube", "Camera", "Light"):
         bpy.data.objects.remove(bpy.data.objects[name])
