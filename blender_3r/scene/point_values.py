@@ -22,6 +22,7 @@ from .point_views import hidden_flags, views_of
 
 _CODES = 1 << 16  # steps of the table from linear to sRGB, so that none of 8 bits' codes is missed
 _SLICE = 1 << 20  # points whose colours are coded at once
+_TOUCHED = 1 << 24  # bytes of an array
 _MOST = 200_000  # points that a mean is taken of
 
 # Attribute, the property that foreach_get reads, its type, and how many of it a point has.
@@ -118,26 +119,37 @@ def _crop_from_points(points: bpy.types.Object, box: bpy.types.Object | None) ->
 
 
 def read_values(block: bpy.types.Mesh | bpy.types.PointCloud) -> Generator[None, None, PointValues]:
-    """What block holds, in steps that each copy one array; it must stay as it is between them."""
+    """What block holds, in steps of some 40 ms for ten million points; it must stay as it is between them."""
     arrays = {}
     for name, field, kind, width in _ATTRIBUTES:
         attribute = block.attributes.get(name)
         if attribute is not None:
-            values = np.empty(len(attribute.data) * width, kind)
+            values = yield from _room(len(attribute.data) * width, kind)
             attribute.data.foreach_get(field, values)
             arrays[name] = values.reshape(-1, width) if width > 1 else values
             yield
     count = len(arrays["position"])
-    color = np.full((count, 4), 255, np.uint8)
+    chance = np.random.default_rng(0).random(count, np.float32)
+    yield
+    color = (yield from _room(4 * count, np.uint8, 255)).reshape(-1, 4)
     if "Col" in block.attributes:
-        linear = np.empty(4 * count, np.float32)
+        linear = yield from _room(4 * count, np.float32)
         block.attributes["Col"].data.foreach_get("color", linear)
         yield
         for start in range(0, count, _SLICE):
             color[start : start + _SLICE] = screen_colors(linear[4 * start : 4 * (start + _SLICE)].reshape(-1, 4))
             yield
-    chance = np.random.default_rng(0).random(count, np.float32)
     return PointValues(color=color, chance=chance, **arrays)
+
+
+def _room(count: int, kind: type, value: int = 0) -> Generator[None, None, np.ndarray]:
+    """An array filled in steps: the first touch of its memory can take ten times as long as what is copied there."""
+    room = np.empty(count, kind)
+    step = _TOUCHED // room.itemsize
+    for start in range(0, count, step):
+        room[start : start + step] = value
+        yield
+    return room
 
 
 def shown(values: PointValues, settings: PointFilter) -> np.ndarray:
