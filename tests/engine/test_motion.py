@@ -28,9 +28,10 @@ from blender_3r.engine.source import source_from_path
 FRAMES = 24
 
 
-def found_in(depths, views):
+def found_in(depths, views, colors=None, tracks=None):
     """What settle gives for each frame after a go forward and one backward."""
-    maps = [DepthMap.of(view, depth) for view, depth in zip(views, depths, strict=True)]
+    colors, tracks = colors or [None] * len(views), tracks or [None] * len(views)
+    maps = [DepthMap.of(*one) for one in zip(views, depths, colors, tracks, strict=True)]
     order = range(len(maps))
     said = [
         gather(one, *([maps[i] for i in side] for side in choose_witnesses(order, i))) for i, one in enumerate(maps)
@@ -75,6 +76,64 @@ def test_maps_of_another_scale_do_not_move(shot):
     precision, recall = score(found_in(depths, shot.views), shot.moving)
     assert precision > 0.9
     assert recall > 0.6
+
+
+def measured(shot):
+    """Depth as it is measured between frames: what moves has that of what stands behind it."""
+    still = film(FRAMES, without=True)
+    return [np.where(moving, behind, depth) for moving, behind, depth in zip(shot.moving, still.depth, shot.depth)]
+
+
+def papered(shot, shade=0.0):
+    """The colours of a shot, gray if shade is 1, with a pattern that sticks to things and a shadow that wanders."""
+    colors = []
+    for index, color in enumerate(shot.color):
+        gray = color.mean(axis=-1, keepdims=True)
+        light = np.ones((*gray.shape[:2], 1))
+        light[10:50, 20 + 4 * index : 60 + 4 * index] = 0.6
+        colors.append(np.rint((shade * gray + (1 - shade) * color) * light).astype(np.uint8))
+    return colors
+
+
+@pytest.mark.parametrize(("shade", "least"), [(0.0, 0.8), (1.0, 0.6)])
+def test_what_has_the_depth_of_what_it_hides_is_told_by_its_looks(shot, shade, least):
+    depths = measured(shot)
+    assert not any(one.any() for one in found_in(depths, shot.views)), "depth alone says nothing"
+    precision, recall = score(found_in(depths, shot.views, papered(shot, shade)), shot.moving)
+    assert precision > 0.55, "the floor that the boxes hide in most frames is no better known"
+    assert recall > least
+
+
+@pytest.mark.parametrize("shade", [0.0, 1.0])
+def test_a_shadow_that_wanders_does_not_move(shade):
+    shot = film(12, still=True)
+    found = found_in([shot.predicted(i) for i in range(12)], shot.views, papered(shot, shade))
+    assert max(float(one.mean()) for one in found) < 0.001
+
+
+def test_tracks_are_not_believed_against_depth_and_looks(shot):
+    """Tracks that slipped: in a region that all frames show at its place, and with the same looks, nothing moves."""
+    still = film(12, still=True)
+    rows, columns = np.mgrid[4:140:6, 4:190:6]
+    xy = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float)
+    inside = (np.abs(xy - (100, 60)) < 20).all(axis=1)
+    tracks = [PlacedTracks(xy, inside, ~inside)] * 12
+    depths = [still.predicted(i) for i in range(12)]
+    assert tracks[0].region(SIZE[::-1]).any()
+    found = found_in(depths, still.views, still.color, tracks)
+    assert max(float(one.mean()) for one in found) < 0.002
+    nobody = [
+        np.where(tracks[0].region(SIZE[::-1]), depth * (1.3 + 0.1 * (i % 5)), depth) for i, depth in enumerate(depths)
+    ]
+    assert found_in(nobody, still.views, still.color, tracks)[6][50:70, 90:110].mean() > 0.8, "nothing confirms it"
+
+
+def test_what_stands_by_its_tracks_is_not_told_by_looks_alone(shot):
+    rows, columns = np.mgrid[4:140:6, 4:190:6]
+    xy = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float)
+    some = np.ones(len(xy), bool)
+    tracks = [PlacedTracks(xy, ~some, some)] * FRAMES
+    assert not any(one.any() for one in found_in(measured(shot), shot.views, papered(shot), tracks))
 
 
 def test_unknown_depth_never_moves(shot):

@@ -103,9 +103,10 @@ def gather(here: DepthMap, before: Sequence[DepthMap], after: Sequence[DepthMap]
     """(h // 2, w // 2) uint8: what witnesses say of every other pixel, for settle. They may be of any size.
 
     before, after: the nearest first. That what moves slowly still covers its place a few frames on says nothing: once
-    a frame sees through it, only frames still farther away can confirm that it stands.
+    a frame sees through it, only frames still farther away can confirm that it stands. Looks that differ do not undo
+    what nearer frames confirm by theirs.
     """
-    denied, hinted, hidden, confirmed, asked = _ask(here, before) + _ask(here, after)
+    denied, hinted, hidden, confirmed, alike, asked = _ask(here, before) + _ask(here, after)
     sure = (denied >= min(_WITNESSES, max(1, len(before) + len(after)))) & (denied >= confirmed)
     said = {
         _SURE: sure,
@@ -113,7 +114,7 @@ def gather(here: DepthMap, before: Sequence[DepthMap], after: Sequence[DepthMap]
         _TOLD: (hinted > 0) | (confirmed > 0),
         _DOUBTED: confirmed <= hinted + hidden,
         _ALONE: confirmed == 0,
-        _STANDS: (confirmed >= _WITNESSES) & (confirmed > hinted) & (2 * (confirmed + hidden) >= asked),
+        _STANDS: (alike >= _WITNESSES) & (alike > hinted) & (2 * (confirmed + hidden) >= asked),
     }
     return sum(flag * is_so.astype(np.uint8) for flag, is_so in said.items())
 
@@ -154,43 +155,45 @@ def _by_tracks(here: DepthMap, said: np.ndarray, sound: np.ndarray) -> np.ndarra
 
 
 def _ask(here: DepthMap, witnesses: Sequence[DepthMap]) -> np.ndarray:
-    """(5, h // 2, w // 2): how many witnesses deny each asked pixel's point, since they see through it or see something
-    of other looks there; nearly do so, those included; see something before it; confirm it; have it in their picture.
+    """(6, h // 2, w // 2): how many witnesses deny each asked pixel's point, since they see through it or see something
+    of other looks there; nearly do so, those included; see something before it; confirm it; confirm it by its looks
+    too; have it in their picture.
     """
     height, width = here.few_shape
-    votes = np.zeros((5, height * width), np.int8)
+    votes = np.zeros((6, height * width), np.int8)
     for witness in witnesses:
         seen = _look(here, witness)
         if seen is None:
             continue
         asked, there = here.place[seen.index], np.abs(seen.beyond) < seen.limit / 2
-        unlike = _unlike(here, witness, seen, there)
+        unlike, is_told = _unlike(here, witness, seen, there)
         # What moves before the witness may have taken the depth of what it hides: its looks are no evidence.
         moves = witness.by_tracks.reshape(-1)[seen.pixel]
-        denied = (seen.clear > seen.limit) | ((unlike > 1) & ~moves)
-        votes[0, asked] += denied
+        through, other = seen.clear > seen.limit, (unlike > 1) & ~moves
+        votes[0, asked] += through | other
         votes[1, asked] += (seen.clear > seen.limit / 2) | ((unlike > 0.5) & ~moves)
         votes[2, asked] += seen.beyond < -seen.limit / 2
-        votes[3, asked] = np.where(denied, 0, votes[3, asked] + (there & (unlike <= 0.5)))
-        votes[4, here.place[seen.inside]] += 1
-    return votes.reshape(5, height, width)
+        votes[3, asked] = np.where(through, 0, votes[3, asked] + (there & (unlike <= 0.5)))
+        votes[4, asked] = np.where(through, 0, votes[4, asked] + (there & (unlike <= 0.5) & is_told))
+        votes[5, here.place[seen.inside]] += 1
+    return votes.reshape(6, height, width)
 
 
-def _unlike(here: DepthMap, witness: DepthMap, seen: _Seen, there: np.ndarray) -> np.ndarray:
-    """(n,) how much the looks of what a witness sees at a point's place differ, see Appearance.unlike; 0 where they
-    cannot be compared: it sees something else there, or much larger or smaller.
+def _unlike(here: DepthMap, witness: DepthMap, seen: _Seen, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How much the looks of what a witness sees at n points' places differ, and where that tells of a pattern, see
+    Appearance.unlike; 0 where they cannot be compared: it sees something else there, or much larger or smaller.
     """
-    unlike = np.zeros(len(there))
+    unlike, is_told = np.zeros(len(there)), np.zeros(len(there), bool)
     if here.looks is None or witness.looks is None:
-        return unlike
+        return unlike, is_told
     row, column = np.divmod(seen.pixel, witness.depth.shape[1])
     scale = _focal_px(witness) / witness.depth[row, column]
     scale /= _focal_px(here) / here.depth[_OWN].reshape(-1)[here.place[seen.index]]
     alike = np.flatnonzero(there & (scale < _ALIKE) & (scale > 1 / _ALIKE))
     if len(alike) >= _FEWEST:
         place = here.place[seen.index[alike]]
-        unlike[alike] = here.looks.unlike(place, witness.looks, row[alike], column[alike])
-    return unlike
+        unlike[alike], is_told[alike] = here.looks.unlike(place, witness.looks, row[alike], column[alike])
+    return unlike, is_told
 
 
 def _focal_px(map_: DepthMap) -> float:

@@ -46,8 +46,8 @@ class MovingShot:
         return (depth * np.exp(error)).astype(np.float32)
 
 
-def film(frames: int = 40, size: tuple[int, int] = SIZE, still: bool = False) -> MovingShot:
-    """The shot at that size (width, height). still: the boxes stand."""
+def film(frames: int = 40, size: tuple[int, int] = SIZE, still: bool = False, without: bool = False) -> MovingShot:
+    """The shot at that size (width, height). still: the boxes stand; without: they are not there."""
     lens = Intrinsics(*size, *([0.9 * size[0]] * 2), size[0] / 2, size[1] / 2)
     shot = MovingShot([], [], [], [])
     for index, t in enumerate(np.linspace(-0.5, 0.5, frames)):
@@ -56,7 +56,7 @@ def film(frames: int = 40, size: tuple[int, int] = SIZE, still: bool = False) ->
         pose[0, 0] = pose[2, 2] = np.cos(angle)
         pose[0, 2], pose[2, 0] = np.sin(angle), -np.sin(angle)
         pose[:3, 3] = 1.4 * t, 0.1 * np.sin(6 * t), 0.3 * t
-        depth, moving, color = seen(pose, lens, 0.0 if still else t)
+        depth, moving, color = seen(pose, lens, 0.0 if still else t, () if without else WALKERS)
         shot.views.append(View(f"frame_{index:04d}", index, lens, pose))
         shot.depth.append(depth)
         shot.moving.append(moving)
@@ -79,10 +79,12 @@ def run(frames, settings, context):
         yield ViewReady(index, {"depth": predicted, "confidence": confidence, "color": shot.color[index]})
 
 
-def seen(pose: np.ndarray, lens: Intrinsics, t: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def seen(
+    pose: np.ndarray, lens: Intrinsics, t: float, walkers: Sequence[tuple] = WALKERS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a camera sees at a time: depth, which of it moves, colours with a check pattern that sticks to things."""
     rows, columns = np.mgrid[: lens.height, : lens.width] + 0.5
-    boxes = [(PILLAR, np.zeros(3)), *((box, t * way) for box, way, _ in WALKERS)]
+    boxes = [(PILLAR, np.zeros(3)), *((box, t * way) for box, way, _ in walkers)]
     depth, thing, places = cast(pose, lens, np.stack([columns, rows], axis=-1), boxes)
     light = 0.75 + 0.25 * ((np.floor(places * 3 + 1e-6).sum(axis=-1) % 2) > 0)
     palette = np.array([*_COLORS, *(color for _, _, color in WALKERS)], float)
