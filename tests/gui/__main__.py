@@ -26,7 +26,7 @@ WINDOW = HERE / "blender-window.sh"
 SCENARIOS = """install_zip first_steps dropped clip_editor photos installing engine_care job troubles busy_artist
   mask_choices disabled quits killed models methods german
   points fast_points moving surfaces report
-  report_after_job export shot shot_choices render real_job""".split()
+  report_after_job export shot shot_choices render growing real_job""".split()
 SOLVED = {"report", "export", "shot", "render"}  # begin with a copy of the solved demo shot
 CANNOT = 77
 SETUP_S = 600
