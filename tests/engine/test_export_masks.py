@@ -62,19 +62,20 @@ def test_a_mask_lies_on_what_moves_in_its_frame(job, tmp_path):
         assert not wrong[~near].any()
         stepped = cv2.resize(job.read_extra(index, "moving").astype(np.uint8), ball.shape[::-1], interpolation=0) > 0
         assert wrong.sum() < ((stepped != ball) & near).sum(), "it is smoother than the map"
-    assert json.loads((out / "masks.json").read_text()) == {"white": "moves by itself", "borrowed": {}}
+    assert json.loads((out / "masks.json").read_text()) == {"white": "moves by itself", "between": {}}
 
 
 def test_no_frame_is_missing(tmp_path):
-    job = make_job(tmp_path / "job", 5, unsolved=(2,), kind="video", fps=24.0)
+    job = make_job(tmp_path / "job", 5, unsolved=(2, 4), kind="video", fps=24.0)
     for index in range(5):
         moving = np.zeros((24, 32), bool)
         moving[:, : 4 * index] = True
         job.add_to_view(index, {"moving": moving})
     out = export_job(job.path, "masks", tmp_path / "out")
     widths = [int((image(out / "masks" / f"frame_{index:04d}.png")[24] > 0).sum()) for index in range(5)]
-    assert widths == [0, 8, 8, 24, 32]
-    assert json.loads((out / "masks.json").read_text())["borrowed"] == {"frame_0002": "frame_0001"}
+    assert widths == [0, 8, 16, 24, 24], "its outline is between those of its neighbours"
+    said = {"frame_0002": ["frame_0001", "frame_0003"], "frame_0004": ["frame_0003"]}
+    assert json.loads((out / "masks.json").read_text())["between"] == said
 
 
 def test_the_engine_takes_them_as_masks(job, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 
 import cv2
@@ -20,9 +21,9 @@ from .names import map_names
 def write_masks(job: JobFolder, result: Reconstruction, out: Path, options: ExportOptions) -> None:
     """masks/NAME.png for every frame, of the footage's size: 8-bit gray, 255 where something moves by itself, else 0.
 
-    NAME is the frame's or image's without suffix. A frame without depth takes the mask of the nearest one that has
-    some, so that no number is missing; masks.json names those. Raises EngineError("input") when nothing is known to
-    move.
+    NAME is the frame's or image's without suffix. The outline in a frame without depth lies between those of the
+    nearest frames before and after that have some, so that no number is missing; masks.json names those frames. Raises
+    EngineError("input") when nothing is known to move.
     """
     indices = dense_views(job, result)
     if not knows_moving(job, result):
@@ -31,14 +32,16 @@ def write_masks(job: JobFolder, result: Reconstruction, out: Path, options: Expo
             "Nothing is known to move in this job.",
             "Reconstruct footage with depth and let it look for what moves, or draw a mask in another program.",
         )
-    names, borrowed = map_names(result), {}
+    names, between = map_names(result), {}
     for index, view in enumerate(result.views):
-        nearest = min(indices, key=lambda other: abs(other - index))
-        if nearest != index:
-            borrowed[names[index]] = names[nearest]
-        size = view.intrinsics.width, view.intrinsics.height
-        write_image(out / "masks" / f"{names[index]}.png", _enlarged(_mask(job, nearest), size))
-    said = {"white": "moves by itself", "borrowed": borrowed}
+        known = sorted({*indices[: bisect_right(indices, index)][-1:], *indices[bisect_left(indices, index) :][:1]})
+        if known != [index]:
+            between[names[index]] = [names[one] for one in known]
+        share = (index - known[0]) / (known[-1] - known[0]) if len(known) > 1 else 0.0
+        inside = (1 - share) * _inside(_mask(job, known[0])) + share * _inside(_mask(job, known[-1]))
+        large = cv2.resize(inside, (view.intrinsics.width, view.intrinsics.height), interpolation=cv2.INTER_LINEAR)
+        write_image(out / "masks" / f"{names[index]}.png", np.where(large > 0, np.uint8(255), np.uint8(0)))
+    said = {"white": "moves by itself", "between": between}
     (out / "masks.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
@@ -54,7 +57,13 @@ def _mask(job: JobFolder, index: int) -> np.ndarray:
     return (np.bincount(label[stands], minlength=count) == 0)[label]  # label 0 is what moves
 
 
-def _enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(height, width) uint8 of size (width, height), 0 or 255, its outline without the steps of the smaller map."""
-    smooth = cv2.resize(np.where(mask, np.uint8(255), np.uint8(0)), size, interpolation=cv2.INTER_LINEAR)
-    return np.where(smooth >= 128, np.uint8(255), np.uint8(0))
+def _inside(mask: np.ndarray) -> np.ndarray:
+    """(h, w) float32: how many pixels a place lies inside of the mask, negative outside. It has no steps at the outline
+    when it is enlarged, and what lies between two masks is their mean.
+    """
+    if not mask.any() or mask.all():
+        return np.full(mask.shape, sum(mask.shape) * (1 if mask.all() else -1), np.float32)
+    inner, outer = (
+        cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (mask, ~mask)
+    )
+    return inner - outer
