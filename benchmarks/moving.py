@@ -41,7 +41,7 @@ from .surfaces import own_job
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENES = ("syn_moving", "syn_walk", "syn_zoom")
-PARTS = ("", "no looks", "no tracks", "neither")
+PARTS = ("", "gray pictures", "no looks", "no tracks", "neither")
 ERRORS = ((0.0, 0.0), (0.01, 0.0), (0.02, 0.0), (0.0, 0.01), (0.0, 0.02))  # of each pixel, in waves
 WAVE = 20  # px between the waves' supports
 
@@ -124,10 +124,17 @@ def judged(job: JobFolder, result: Reconstruction, wish: str) -> float:
 
 @contextmanager
 def lacking(part: str) -> Iterator[None]:
-    """Without the evidence of PARTS: how the pictures look, what the tracks tell."""
+    """Without the evidence of PARTS: tints, all of how the pictures look, what the tracks tell."""
     with ExitStack() as stack:
         if part in ("no looks", "neither"):
             stack.enter_context(mock.patch.object(Appearance, "of", return_value=None))
+        if part == "gray pictures":
+            of, gray = Appearance.of, (1 / 3,) * 3
+            stack.enter_context(
+                mock.patch.object(
+                    Appearance, "of", side_effect=lambda color: of(cv2.transform(color, np.array([gray] * 3)))
+                )
+            )
         if part in ("no tracks", "neither"):
             stack.enter_context(mock.patch.object(moving._Tracks, "of", return_value=None))
         yield

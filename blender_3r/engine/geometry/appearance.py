@@ -18,6 +18,7 @@ _FLAT = 4.0  # grey levels; patterns weaker than that are noise
 _DARK = 16.0  # grey levels; a picture as dark as that is noise and compression, so that shares of it say little
 _STEPS = 1000.0  # per unit of a share
 _FINEST = 20.0  # steps; nearer to each other than that, values are taken for equal
+_COLOR_CAST = 2.0  # times what may be noise: things throw coloured light on each other, and wandering shadows take it
 _LEAST_USUAL = 0.5  # correlation that patterns mostly have; where it is less, maps and pictures do not fit together
 _SPREAD = 1.4826  # standard deviation of normal errors, by their median magnitude
 
@@ -54,8 +55,8 @@ class Appearance:
     ) -> tuple[np.ndarray, np.ndarray]:
         """How far n places differ in two pictures, (n,): above 1 they do; and whether they have a pattern, (n,) bool.
 
-        Tints differ by so many times what may be noise. A pattern differs by 1 where it has nothing in common with the
-        other; where it is the same, tints are not asked.
+        Tints differ by so many times what noise and coloured light may do. A pattern differs by 1 where it has nothing
+        in common with the other; where it is the same, tints are not asked.
 
         place: (n,) in the flattened map of every other pixel; there_row, there_column: (n,) pixels of the other
         picture. Most of them must show the same; a shift of a pixel or two and a common change of tint do not count.
@@ -69,7 +70,7 @@ class Appearance:
         limit = np.maximum(_FINEST, noise * np.sqrt(2 * np.log(len(place))))  # the largest of so many normal errors
         mine += shift
         off = np.maximum(there.least[row, column] - mine, mine - there.most[row, column])
-        tinted = (off / limit).max(axis=1)
+        tinted = (off / (_COLOR_CAST * limit)).max(axis=1)
         alike, has_pattern = self._correlation(place, there.gray[row, column])
         usual = np.median(alike[has_pattern]) if has_pattern.any() else 0.0
         if usual < _LEAST_USUAL:
