@@ -2,7 +2,8 @@
 
 python -m scripts.suite [PART ...]      parts: engine, models, blender, end-to-end
 
-Two parts run at a time where there are two processors: much of each is waiting, for Blender and for processes.
+Two parts run at a time where there are two processors: much of each is waiting, for Blender and for processes. Each
+gets its share of the processors for arithmetic: threads that wait for one another cost more than they bring.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ PARTS = {
     "models": ("models", "tests/models", 1800),
     "blender": ("blender", "tests/blender", 1800),
 }
+AT_ONCE = min(2, os.cpu_count() or 1)
 SMOKE = ("blender-4.2", "blender-5.0", "blender-5.2")
 
 
@@ -50,6 +52,7 @@ def run(part: str) -> tuple[bool, float]:
     command = [str(ENVIRONMENTS[name].interpreter), "-m", "pytest", "-q", "-p", "no:cacheprovider", folder]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // AT_ONCE)))
     started = time.monotonic()
     say(f"{part}: pytest {folder} in .venv/{name}")
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
@@ -77,7 +80,7 @@ def main(parts: list[str]) -> int:
     except SetupError as error:
         say(f"set-up failed: {error}")
         return 1
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         results = dict(zip(parts, pool.map(run, parts)))
     say("")
     for part, (passed, seconds) in results.items():
