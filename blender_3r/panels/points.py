@@ -87,12 +87,12 @@ class THREER_PT_points(_PointsPanel, bpy.types.Panel):
         if is_fast and fast_points.failure:
             words = iface_("The graphics card does not draw the points: {}. Switch Fast Display off.")
             text.draw_wrapped(layout, words.format(fast_points.failure), icon="ERROR")
+        place = layout
         if not is_fast and context.space_data.shading.type == "SOLID":
-            layout = layout.box()
-            text.draw_wrapped(layout, "Solid draws points gray.", icon="INFO")
-            layout.operator("threer.show_point_colors", icon="SHADING_TEXTURE")
-        layout.operator("threer.toggle_fast_display", icon="SHADING_SOLID", depress=is_fast)
-        layout = self.layout
+            place = layout.box()
+            text.draw_wrapped(place, "Solid draws points gray.", icon="INFO")
+            place.operator("threer.show_point_colors", icon="SHADING_TEXTURE")
+        place.operator("threer.toggle_fast_display", icon="SHADING_SOLID", depress=is_fast)
         column = _rows(layout)
         _draw_inputs(context, column, "Look")
         if can_be_cloud():

@@ -15,7 +15,7 @@ import numpy as np
 from . import compat
 from .cloud import Cloud
 from .jobdata import JobData
-from .nodes import MARK, Tree, result, shared_group
+from .nodes import Tree, modifier_with, result, shared_group
 from .plate import scene_frames
 from .points import Points, write_points_in_slices
 
@@ -76,11 +76,7 @@ def add_moving_display(points: bpy.types.Object) -> bpy.types.NodesModifier:
 
 def moving_modifier(points: bpy.types.Object) -> bpy.types.NodesModifier | None:
     """The modifier made by add_moving_display."""
-    for modifier in points.modifiers:
-        group = modifier.node_group if modifier.type == "NODES" else None
-        if group is not None and group.get(MARK) == GROUP:
-            return modifier
-    return None
+    return modifier_with(points, GROUP)
 
 
 def moving_input(modifier: bpy.types.NodesModifier, name: str) -> str:

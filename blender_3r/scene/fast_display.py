@@ -9,7 +9,7 @@ from __future__ import annotations
 import bpy
 
 from .dynamic import FIRST, LAST
-from .nodes import MARK, Tree, result, shared_group
+from .nodes import MARK, Tree, modifier_with, result, shared_group
 
 GROUP = "3R Fast Display v1"
 
@@ -42,11 +42,7 @@ def remove_fast_display(points: bpy.types.Object) -> None:
 
 def fast_modifier(points: bpy.types.Object) -> bpy.types.NodesModifier | None:
     """The modifier made by add_fast_display."""
-    for modifier in points.modifiers:
-        group = modifier.node_group if modifier.type == "NODES" else None
-        if group is not None and group.get(MARK) == GROUP:
-            return modifier
-    return None
+    return modifier_with(points, GROUP)
 
 
 def find_fast_group() -> bpy.types.NodeTree | None:

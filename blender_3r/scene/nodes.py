@@ -96,3 +96,12 @@ def shared_group(name: str) -> tuple[bpy.types.NodeTree, bool]:
     group[MARK] = name
     group.is_modifier = True
     return group, True
+
+
+def modifier_with(item: bpy.types.Object, name: str) -> bpy.types.NodesModifier | None:
+    """The first modifier of item that runs our group of that name (see shared_group), or None."""
+    for modifier in item.modifiers:
+        group = modifier.node_group if modifier.type == "NODES" else None
+        if group is not None and group.get(MARK) == name:
+            return modifier
+    return None

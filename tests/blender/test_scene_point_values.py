@@ -13,6 +13,7 @@ from test_scene_point_display import colors as colors_of_nodes
 from blender_3r.scene.cloud import linear_colors
 from blender_3r.scene.point_crop import fit_crop_box
 from blender_3r.scene.point_values import (
+    PointFilter,
     PointValues,
     display_colors,
     mean_depth,
@@ -104,8 +105,7 @@ def test_about_the_share_that_density_asks_for_shows():
         np.zeros((count, 4), np.uint8),
         np.random.default_rng(0).random(count, np.float32),
     )
-    settings = dataclasses.replace(read_filter(bpy.data.objects.new("none", None)), density=0.3)
-    assert shown_here(values, settings).mean() == pytest.approx(0.3, abs=0.01)
+    assert shown_here(values, PointFilter(density=0.3)).mean() == pytest.approx(0.3, abs=0.01)
 
 
 def test_codes_come_back_as_they_went_in():
