@@ -70,7 +70,7 @@ class FastPoints:
 
     def fail(self, error: Exception) -> None:
         """Draw no more, since each redraw would fail anew."""
-        self.failure = str(error) or type(error).__name__
+        self.failure = str(error).rstrip(".") or type(error).__name__
         log.error("The graphics card does not draw points. Switch Fast Display off.", exc_info=error)
 
 

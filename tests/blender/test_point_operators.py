@@ -123,7 +123,7 @@ def test_fast_display_goes_on_and_off_and_says_what_the_graphics_card_cannot(poi
     assert fast_modifier(points) is not None
     assert "gray" not in drawn(THREER_PT_points, shading="SOLID")
     assert failing not in drawn(THREER_PT_points)
-    fast_points.fast_points.fail(MemoryError("no memory"))
+    fast_points.fast_points.fail(MemoryError("no memory."))
     assert failing in drawn(THREER_PT_points)
     assert bpy.ops.threer.toggle_fast_display() == {"FINISHED"}
     assert fast_modifier(points) is None
