@@ -10,6 +10,7 @@ from .client import environment, locks
 from .client.library import library
 from .client.session import session
 from .panels import engine, models
+from .scene.fast_display import is_drawn_by_processor
 
 
 def _place_edited(self: THREER_AP_preferences, context: bpy.types.Context) -> None:
@@ -113,6 +114,8 @@ def serve_command() -> list[str]:
         command += ["--models", folder]
     if preferences and preferences.commercial_only:
         command.append("--commercial-only")
+    if is_drawn_by_processor():
+        command.append("--step-aside")
     return command
 
 

@@ -84,8 +84,8 @@ class THREER_PT_points(_PointsPanel, bpy.types.Panel):
         side.alignment = "RIGHT"
         side.label(text=text.count(count))
         is_fast = fast_modifier(points) is not None
-        if is_fast and fast_points.failure:
-            words = iface_("The graphics card does not draw the points: {}. Switch Fast Display off.")
+        if fast_points.failure:
+            words = iface_("The graphics card does not draw the points: {}. Blender's own display shows them.")
             text.draw_wrapped(layout, words.format(fast_points.failure), icon="ERROR")
         place = layout
         if not is_fast and context.space_data.shading.type == "SOLID":
@@ -93,6 +93,9 @@ class THREER_PT_points(_PointsPanel, bpy.types.Panel):
             text.draw_wrapped(place, "Solid draws points gray.", icon="INFO")
             place.operator("threer.show_point_colors", icon="SHADING_TEXTURE")
         place.operator("threer.toggle_fast_display", icon="SHADING_SOLID", depress=is_fast)
+        if is_fast and fast_points.share_drawn(points) < 1:
+            words = iface_("Without a graphics card {} % of them are drawn, each as much larger.")
+            text.draw_wrapped(layout, words.format(round(100 * fast_points.share_drawn(points))), icon="INFO")
         column = _rows(layout)
         _draw_inputs(context, column, "Look")
         if can_be_cloud():

@@ -16,16 +16,17 @@ import bpy
 from . import tags
 from .cameras import write_photo_camera
 from .dynamic import moving_group, write_moving_in_slices
+from .fast_display import fast_group, is_drawn_by_processor
 from .jobdata import JobData
 from .plate import attach_photo, open_clip, photo_paths
 from .point_kind import new_points
 from .point_materials import points_material
-from .point_nodes import points_group
+from .point_nodes import points_group_in_slices
 from .points import Points, write_points_in_slices
 
 Block = TypeVar("Block", bound=bpy.types.ID)
 
-_DISPLAY = (points_material, lambda: points_material(lit=True), points_group)
+_DISPLAY = (points_material, lambda: points_material(lit=True), points_group_in_slices)
 
 
 class Vanished(Exception):
@@ -71,14 +72,15 @@ class Aside:
             bpy.data.batch_remove(unused)  # with it others lose their last user
 
     def _steps(self, there: dict[tuple[str, str], bpy.types.Object], data: JobData, plate: bool) -> Iterator[None]:
+        fast = (fast_group,) if is_drawn_by_processor() else ()
         if data.cloud is not None and len(data.cloud):
             self.points = self._new_points(there.get(("points", "")), f"{data.name} Points")
             yield from write_points_in_slices(self.points, data.cloud)
-            yield from self._make_display(*_DISPLAY)
+            yield from self._make_display(*_DISPLAY, *fast)
         if data.moving is not None and len(data.moving):
             self.moving = self._new_points(there.get(("moving", "")), f"{data.name} Moving")
             yield from write_moving_in_slices(self.moving, data)
-            yield from self._make_display(*_DISPLAY, moving_group)
+            yield from self._make_display(*_DISPLAY, moving_group, *fast)
         if not data.is_video:
             yield from self._make_photo_cameras(there, data, plate)
         elif plate:
@@ -93,15 +95,17 @@ class Aside:
         tags.clear(block)
         return block
 
-    def _make_display(self, *makers: Callable[[], bpy.types.ID]) -> Iterator[None]:
+    def _make_display(self, *makers: Callable[[], bpy.types.ID | Iterator[bpy.types.ID]]) -> Iterator[None]:
+        """makers: each gives a datablock that is shared, at once or in steps; what was not there is made aside."""
         yield
         for make in makers:
             known = tags.census()
-            make()
-            for block in (*bpy.data.materials, *bpy.data.node_groups):
+            made = make()
+            for block in made if isinstance(made, Iterator) else (made,):
                 if block.session_uid not in known:
+                    known.add(block.session_uid)
                     self._add(block)
-            yield
+                yield
 
     def _make_photo_cameras(
         self, there: dict[tuple[str, str], bpy.types.Object], data: JobData, plate: bool

@@ -7,6 +7,7 @@ for each frame then, and View > Frame Selected still finds them. It is off in re
 from __future__ import annotations
 
 import bpy
+import gpu
 
 from .dynamic import FIRST, LAST
 from .nodes import MARK, Tree, modifier_with, result, shared_group
@@ -20,6 +21,14 @@ _ALWAYS = {
     "confidence": ("FLOAT", 1.0),
     "view": ("INT", -1),
 }
+
+
+def is_drawn_by_processor() -> bool:
+    """Whether windows are drawn without a graphics card (no driver, a remote desktop). False without a window."""
+    try:
+        return gpu.platform.device_type_get() == "SOFTWARE"
+    except SystemError:  # without a window nothing is drawn
+        return False
 
 
 def add_fast_display(points: bpy.types.Object) -> bpy.types.NodesModifier:

@@ -13,12 +13,12 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 import bpy
-import gpu
 
 from . import tags
 from .cameras import write_animated_camera, write_photo_camera
 from .cloud import Cloud
 from .dynamic import write_moving
+from .fast_display import is_drawn_by_processor
 from .job import ImportOptions, build_job_in_slices, write_facts
 from .jobdata import JobData
 from .plate import scene_frames
@@ -47,7 +47,7 @@ class Growth:
     """
 
     def __init__(self, run: str, options: ImportOptions) -> None:
-        self.points = FEWEST_POINTS if _is_drawn_by_processor() else GROWING_POINTS
+        self.points = FEWEST_POINTS if is_drawn_by_processor() else GROWING_POINTS
         self._drawn = 0
         self._run, self._options = run, dataclasses.replace(options, is_partial=True)
         self._has_begun = self._has_points = self._has_moving = False
@@ -109,13 +109,6 @@ class Growth:
         moving = there.get(("moving", ""))
         if self._has_moving and moving is not None and _has(data.moving):
             write_moving(moving.data, data)
-
-
-def _is_drawn_by_processor() -> bool:
-    try:
-        return gpu.platform.device_type_get() == "SOFTWARE"
-    except SystemError:  # without a window nothing is drawn
-        return False
 
 
 def _has(cloud: Cloud | None) -> bool:

@@ -29,9 +29,10 @@ from . import tags
 from .aside import Aside, Vanished
 from .cameras import set_depth_range, write_animated_camera, write_photo_camera
 from .dynamic import add_moving_display
+from .fast_display import add_fast_display, is_drawn_by_processor
 from .jobdata import JobData, read_job
 from .plate import attach_footage, attach_photo, match_scene, scene_frames
-from .point_nodes import add_point_display
+from .point_nodes import add_point_display, point_modifier
 from .points import Points
 from .slideshow import frames_of, write_slideshow
 
@@ -196,8 +197,6 @@ class _Builder:
         slideshow = self._slideshow() if self.options.slideshow or had_slideshow else None
         points = self._points("points", "Points", self.aside.points)
         moving = self._points("moving", "Moving", self.aside.moving)
-        if moving is not None:
-            add_moving_display(moving)
         self._remove_stale()
         if self.options.match_scene:
             self._warn(match_scene(self.scene, self.data))
@@ -290,10 +289,19 @@ class _Builder:
             there = self._object(role, "", name, made, collection)
         else:
             _take_place(there.data, made)
-        add_point_display(there)
+        self._show(role, there)
         self._hang_on_root(there)
         self.kept.add((role, ""))
         return there
+
+    def _show(self, role: str, points: bpy.types.Object) -> None:
+        """Modifiers that points lack; how those of an earlier import are displayed is the artist's choice by now."""
+        is_new = point_modifier(points) is None
+        add_point_display(points)
+        if role == "moving":
+            add_moving_display(points)
+        if is_new and is_drawn_by_processor():  # which takes three times as long for what the nodes show
+            add_fast_display(points)
 
     def _remove_stale(self) -> None:
         """Cameras of views that are no longer solved, points that are no longer there."""

@@ -64,8 +64,8 @@ class Tree:
         """Place the nodes from left to right as the links run."""
         column = dict.fromkeys(self.tree.nodes.keys(), 0)
         links = [(link.from_node.name, link.to_node.name) for link in self.tree.links]
-        for _ in column:  # as often as the longest way may be long
-            for start, end in links:
+        while too_far_left := [link for link in links if column[link[1]] <= column[link[0]]]:
+            for start, end in too_far_left:
                 column[end] = max(column[end], column[start] + 1)
         filled: dict[int, int] = {}
         for name, place in column.items():
@@ -89,13 +89,24 @@ def shared_group(name: str) -> tuple[bpy.types.NodeTree, bool]:
 
     A group of that name that is not ours stays as it is.
     """
-    for group in bpy.data.node_groups:
-        if group.get(MARK) == name and group.library is None:
-            return group, False
-    group = bpy.data.node_groups.new(name, "GeometryNodeTree")
+    group = find_group(name)
+    if group is not None:
+        return group, False
+    group = new_group(name)
     group[MARK] = name
-    group.is_modifier = True
     return group, True
+
+
+def find_group(name: str) -> bpy.types.NodeTree | None:
+    """Our geometry node group of that name, unless it is another file's."""
+    return next((group for group in bpy.data.node_groups if group.get(MARK) == name and group.library is None), None)
+
+
+def new_group(name: str) -> bpy.types.NodeTree:
+    """An empty group for modifiers; nobody finds it before it has its mark."""
+    group = bpy.data.node_groups.new(name, "GeometryNodeTree")
+    group.is_modifier = True
+    return group
 
 
 def modifier_with(item: bpy.types.Object, name: str) -> bpy.types.NodesModifier | None:

@@ -7,12 +7,13 @@ again to change them, and no point is lost.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import bpy
 
 from . import compat, tags
-from .nodes import MARK, Tree, result, shared_group
+from .nodes import MARK, Tree, find_group, new_group, result
 from .point_materials import DISPLAYS, points_material
 from .point_views import update_views
 
@@ -109,13 +110,25 @@ def point_input(modifier: bpy.types.NodesModifier, name: str) -> str:
 
 def points_group() -> bpy.types.NodeTree:
     """The shared node group; a group of that name that is not ours stays as it is."""
-    group, is_new = shared_group(GROUP)
-    if not is_new:
-        return group
-    sockets = _add_interface(group)
-    _add_nodes(Tree(group))
-    sockets["Display"].default_value = "Color"  # known only now that the menu is linked
+    *_, group = points_group_in_slices()
     return group
+
+
+def points_group_in_slices() -> Iterator[bpy.types.NodeTree]:
+    """The same in steps of some 10 ms; after each the group, which nobody finds before the last one."""
+    there = find_group(GROUP)
+    if there is not None:
+        yield there
+        return
+    group = new_group(GROUP)
+    sockets = _add_interface(group)
+    tree = Tree(group)
+    for _ in _add_nodes(tree):
+        yield group
+    tree.arrange()
+    sockets["Display"].default_value = "Color"  # known only now that the menu is linked
+    group[MARK] = GROUP
+    yield group
 
 
 def _upgrade(modifier: bpy.types.NodesModifier) -> None:
@@ -154,13 +167,18 @@ def _add_interface(group: bpy.types.NodeTree) -> dict[str, bpy.types.NodeTreeInt
     return sockets
 
 
-def _add_nodes(tree: Tree) -> None:
+def _add_nodes(tree: Tree) -> Iterator[None]:
     start = tree.node("NodeGroupInput").outputs
-    shown = tree.all_of(*_filters(tree, start), _not_hidden(tree, start), _in_crop(tree, start))
+    filters = _filters(tree, start)
+    yield
+    shown = tree.all_of(*filters, _not_hidden(tree, start), _in_crop(tree, start))
+    yield
     chance = result(tree.node("FunctionNodeRandomValue", {"Probability": start["Density"]}, data_type="BOOLEAN"))
     shown = tree.all_of(shown, chance)
     dots = _dots(tree, start["Geometry"], shown, _radius(tree, start))
+    yield
     painted = _painted(tree, start["Display"], dots)
+    yield
     material = tree.node(
         "GeometryNodeSwitch",
         {"Switch": start["Lit"], "False": points_material(), "True": points_material(lit=True)},
@@ -168,7 +186,7 @@ def _add_nodes(tree: Tree) -> None:
     )
     final = tree.node("GeometryNodeSetMaterial", {"Geometry": painted, "Material": result(material)})
     tree.node("NodeGroupOutput", {"Geometry": result(final)})
-    tree.arrange()
+    yield
 
 
 def _radius(tree: Tree, start: bpy.types.NodeOutputs) -> bpy.types.NodeSocket:

@@ -21,7 +21,7 @@ from .point_nodes import point_input, point_modifier
 from .point_views import hidden_flags, views_of
 
 _CODES = 1 << 16  # steps of the table from linear to sRGB, so that none of 8 bits' codes is missed
-_SLICE = 1 << 20  # points whose colours are coded at once
+_SLICE = 1 << 18  # points whose colours are coded at once
 _TOUCHED = 1 << 24  # bytes of an array
 _MOST = 200_000  # points that a mean is taken of
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import bpy
 
-from ..scene.fast_display import fast_modifier, find_fast_group
+from ..scene.fast_display import fast_modifier, find_fast_group, is_drawn_by_processor, remove_fast_display
 from .drawn_points import DrawnPoints
 
-_BUDGET_S = 0.02  # of a redraw, for reading points and handing them to the graphics card
+_BY_PROCESSOR_S = 0.005  # for handing over, where it takes several times as long to draw what is new
+_BUDGET_S = 0.02  # of a redraw, for handing points to the graphics card, and between two of them for reading points
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +26,37 @@ class FastPoints:
         self._drawn: dict[str, DrawnPoints] = {}
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The points of the 3D view that is being drawn."""
-        until, is_complete = time.perf_counter() + _BUDGET_S, True
+        """The points of the 3D view that is being drawn, as far as they are read; the rest goes on after it."""
+        until, is_complete = time.perf_counter() + (_BY_PROCESSOR_S if is_drawn_by_processor() else _BUDGET_S), True
         for points in self._visible(context):
             drawn = self._drawn.get(points.name)
             if drawn is None or not drawn.is_of(points):
-                drawn = self._drawn[points.name] = DrawnPoints(points)
+                drawn = self._drawn[points.name] = DrawnPoints(points, drawn)
             is_complete &= drawn.draw(points, context, until)
-        if not is_complete and not bpy.app.timers.is_registered(_redraw):
-            bpy.app.timers.register(_redraw, first_interval=0.0)
+        if not is_complete and not bpy.app.timers.is_registered(_go_on):
+            bpy.app.timers.register(_go_on, first_interval=0.0)
+
+    def read(self) -> bool:
+        """Go on reading points that a redraw asked for; returns whether they are read."""
+        until = time.perf_counter() + _BUDGET_S
+        for name, drawn in self._drawn.items():
+            points = bpy.data.objects.get(name)
+            if drawn.is_read or points is None or points.mode != "OBJECT":
+                continue
+            drawn.is_sure = False  # Blender says only before the next redraw what changed since the last one
+            if drawn.is_of(points):
+                drawn.read(until)
+                return False
+        return True
+
+    def share_drawn(self, points: bpy.types.Object) -> float:
+        """Of the points that show, how many are drawn: below 1 only without a graphics card."""
+        drawn = self._drawn.get(points.name)
+        return drawn.share if drawn is not None else 1.0
 
     def _visible(self, context: bpy.types.Context) -> list[bpy.types.Object]:
         group = find_fast_group()
-        if group is None or self.failure:
+        if group is None:
             return []
         there = [bpy.data.objects.get(name) for name in self._names]
         if len(there) != group.users or any(item is None or fast_modifier(item) is None for item in there):
@@ -55,9 +74,14 @@ class FastPoints:
         ]
 
     def forget(self) -> None:
-        """Read all points anew at their next redraw, and try the graphics card again."""
+        """Everything, as of another file; and try the graphics card again."""
         self._drawn.clear()
         self.failure = ""
+
+    def doubt(self) -> None:
+        """Read all points anew; until then they are drawn as they were."""
+        for drawn in self._drawn.values():
+            drawn.is_outdated = True
 
     def follow(self, depsgraph: bpy.types.Depsgraph) -> None:
         """Look at those points again whose datablock may have changed, and draw again where settings may have."""
@@ -71,7 +95,7 @@ class FastPoints:
     def fail(self, error: Exception) -> None:
         """Draw no more, since each redraw would fail anew."""
         self.failure = str(error).rstrip(".") or type(error).__name__
-        log.error("The graphics card does not draw points. Switch Fast Display off.", exc_info=error)
+        log.error("The graphics card does not draw points. Blender's own display shows them.", exc_info=error)
 
 
 fast_points = FastPoints()
@@ -80,9 +104,28 @@ _handle: Any = None
 
 def _draw() -> None:
     try:
-        fast_points.draw(bpy.context)
+        if not fast_points.failure:
+            fast_points.draw(bpy.context)
     except Exception as error:  # a driver's own: Blender would print it at each redraw and the artist would see nothing
         fast_points.fail(error)
+    group = find_fast_group()
+    if fast_points.failure and group is not None and group.users and not bpy.app.timers.is_registered(_give_back):
+        bpy.app.timers.register(_give_back, first_interval=0.0)
+
+
+def _go_on() -> float | None:
+    """Between redraws, so that the window is never away for all of it."""
+    if not fast_points.read():
+        return 0.0
+    _redraw()
+    return None
+
+
+def _give_back() -> None:
+    """Points that the graphics card does not draw are drawn as without it: nothing may be there and not be seen."""
+    for points in bpy.data.objects:
+        if points.library is None and points.override_library is None:
+            remove_fast_display(points)
 
 
 def _redraw() -> None:
@@ -98,14 +141,19 @@ def _forget(*_: Any) -> None:
 
 
 @bpy.app.handlers.persistent
+def _doubt(*_: Any) -> None:
+    fast_points.doubt()
+
+
+@bpy.app.handlers.persistent
 def _follow(_: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
     fast_points.follow(depsgraph)
 
 
 _HANDLERS = {
     "load_post": _forget,
-    "undo_post": _forget,
-    "redo_post": _forget,
+    "undo_post": _doubt,
+    "redo_post": _doubt,
     "depsgraph_update_post": _follow,
 }
 
@@ -121,4 +169,7 @@ def unregister() -> None:
     for name, handler in _HANDLERS.items():
         getattr(bpy.app.handlers, name).remove(handler)
     bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
+    for timer in (_go_on, _give_back):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
     fast_points.forget()

@@ -12,7 +12,7 @@ from test_import_job import datablocks, video_job
 from test_import_slices import photo_job
 
 from blender_3r.engine.reconstruction import Reconstruction
-from blender_3r.scene import compat, tags
+from blender_3r.scene import compat, fast_display, tags
 from blender_3r.scene import growth as growth_module
 from blender_3r.scene.growth import FEWEST_POINTS, GROWING_POINTS, REDRAW_S, Grown, Growth
 from blender_3r.scene.job import ImportOptions, finish, import_job
@@ -120,7 +120,7 @@ def test_it_brings_as_many_points_as_a_redraw_can_take(monkeypatch, empty_file, 
 
 @pytest.mark.parametrize(("device", "expected"), [("SOFTWARE", FEWEST_POINTS), ("NVIDIA", GROWING_POINTS)])
 def test_the_processor_draws_fewer_from_the_start(monkeypatch, device, expected):
-    monkeypatch.setattr(growth_module.gpu, "platform", SimpleNamespace(device_type_get=lambda: device))
+    monkeypatch.setattr(fast_display.gpu, "platform", SimpleNamespace(device_type_get=lambda: device))
     assert Growth("run", ImportOptions()).points == expected
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import extension
@@ -19,6 +20,7 @@ from blender_3r.client.session import session
 from blender_3r.operators import model_choice, reconstruct
 from blender_3r.panels import models as page
 from blender_3r.panels.method import THREER_PT_machine
+from blender_3r.scene import fast_display
 from blender_3r.widgets import licence
 
 MAST3R = "mast3r-512"
@@ -202,6 +204,12 @@ def test_only_models_for_commercial_use(zoo, threer):
         bpy.ops.threer.download_model(model=MAST3R, accept=True)
     threer.method = "classic"
     assert model_choice.obstacle(threer) == ""
+
+
+@pytest.mark.parametrize(("device", "expected"), [("SOFTWARE", True), ("NVIDIA", False)])
+def test_the_engine_steps_aside_where_the_processor_draws(monkeypatch, device, expected):
+    monkeypatch.setattr(fast_display.gpu, "platform", SimpleNamespace(device_type_get=lambda: device))
+    assert ("--step-aside" in reconstruct.preferences.serve_command()) == expected
 
 
 def test_the_models_folder_goes_to_the_engine(zoo, tmp_path):

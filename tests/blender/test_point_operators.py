@@ -118,20 +118,30 @@ def test_the_panel_shows_the_sliders_of_the_modifier(points):
 
 def test_fast_display_goes_on_and_off_and_says_what_the_graphics_card_cannot(points):
     every = shown_count(points)
-    failing = "The graphics card does not draw the points: no memory. Switch Fast Display off."
+    failing = "The graphics card does not draw the points: no memory. Blender's own display shows them."
     assert bpy.ops.threer.toggle_fast_display() == {"FINISHED"}
     assert fast_modifier(points) is not None
     assert "gray" not in drawn(THREER_PT_points, shading="SOLID")
     assert failing not in drawn(THREER_PT_points)
     fast_points.fast_points.fail(MemoryError("no memory."))
+    fast_points._give_back()
     assert failing in drawn(THREER_PT_points)
+    assert shown_count(points) == every
+    assert bpy.ops.threer.toggle_fast_display() == {"FINISHED"}
+    assert failing not in drawn(THREER_PT_points), "switched on again it is tried again"
     assert bpy.ops.threer.toggle_fast_display() == {"FINISHED"}
     assert fast_modifier(points) is None
-    assert failing not in drawn(THREER_PT_points)
-    bpy.ops.threer.toggle_fast_display()
-    assert failing not in drawn(THREER_PT_points), "switched on again it is tried again"
-    bpy.ops.threer.toggle_fast_display()
     assert shown_count(points) == every
+
+
+def test_the_panel_says_when_the_processor_draws_a_part(points, monkeypatch):
+    part = "Without a graphics card 30 % of them are drawn, each as much larger."
+    monkeypatch.setattr(fast_points.fast_points, "share_drawn", lambda points: 0.3)
+    assert part not in drawn(THREER_PT_points), "Fast Display is off"
+    bpy.ops.threer.toggle_fast_display()
+    assert part in drawn(THREER_PT_points)
+    monkeypatch.setattr(fast_points.fast_points, "share_drawn", lambda points: 1.0)
+    assert part not in drawn(THREER_PT_points)
 
 
 def test_the_crop_box_surrounds_the_points(points):

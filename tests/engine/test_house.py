@@ -29,7 +29,7 @@ MAY_IMPORT = {
     | {"engine/export", "client", "scene", "viewport", "widgets", "preferences", "properties", "surface_properties"},
     "properties": {"operators", "surface_properties", "translations"},
     "panels": {"client", "operators", "properties", "scene", "translations", "viewport", "widgets"},
-    "preferences": {"client", "panels"},
+    "preferences": {"client", "panels", "scene"},
     "engine/geometry": SHARED_PARTS,
     "engine/media": SHARED_PARTS,
     "engine/models": {"engine/geometry"},

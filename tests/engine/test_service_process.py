@@ -102,6 +102,15 @@ def test_handshake_job_and_quit(child, ask, tmp_path):
     assert engine.process.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.parametrize("arguments", [(), ("--step-aside",)])
+def test_it_steps_aside_when_told_to(child, arguments):
+    engine = child(arguments=arguments)
+    assert engine.until("hello")[-1]["pid"] == engine.process.pid
+    if hasattr(os, "SCHED_IDLE"):
+        policy = os.SCHED_IDLE if arguments else os.SCHED_OTHER
+        assert os.sched_getscheduler(engine.process.pid) == policy
+
+
 def test_garbage_is_survived(child, ask, tmp_path):
     engine = child()
     engine.write(b"\xff\x00 garbage\n{}\n[]\n" + b"x" * (3 * protocol.MAX_LINE) + b"\n")

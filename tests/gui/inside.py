@@ -199,23 +199,6 @@ class Gui:
         kind.tick = timed
         return turns
 
-    def watch_drawing(self) -> list[Gap]:
-        """From now on, what each drawing of a 3D view takes, without the evaluation of what is in it."""
-        draws: list[Gap] = []
-        began = (0.0, 0.0)
-
-        def before() -> None:
-            nonlocal began
-            began = time.monotonic(), time.thread_time()
-
-        def after() -> None:
-            now = time.monotonic()
-            draws.append(Gap(now, now - began[0], time.thread_time() - began[1]))
-
-        bpy.types.SpaceView3D.draw_handler_add(before, (), "WINDOW", "PRE_VIEW")
-        bpy.types.SpaceView3D.draw_handler_add(after, (), "WINDOW", "POST_PIXEL")
-        return draws
-
     def view_redraw(self, times: int = 10) -> Iterator[Gap]:
         """How long the window is away, at most, when nothing but the 3D view is redrawn."""
         since = time.monotonic()

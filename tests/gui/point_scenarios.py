@@ -21,6 +21,7 @@ def points(gui):
     space = gui.area.spaces.active
     assert space.shading.type == "SOLID"
     look_through_camera(gui)
+    yield from gui.click("threer.toggle_fast_display")  # which is on where the processor draws
     yield from gui.pause(1.5)
     yield from gui.shot("points-solid", whole=True)
     yield from gui.click("threer.show_point_colors")
@@ -47,7 +48,7 @@ def fast_points(gui):
     wall = import_wall(gui)
     wall.select_set(False)
     look_through_camera(gui)
-    yield from gui.click("threer.toggle_fast_display")
+    assert sys.modules[f"{gui.module}.scene.fast_display"].fast_modifier(wall), "the processor draws here"
     yield from gui.pause(1.0)
     yield from gui.shot("fast-solid", whole=True)
     everything = [seen(gui, color) for color in COLORS]

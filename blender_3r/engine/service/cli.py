@@ -155,7 +155,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from .process import serve
+    from .process import serve, step_aside
 
     if options.models:
         from .models import use_folder
@@ -163,6 +163,8 @@ def _serve(options: argparse.Namespace) -> int:
         use_folder(options.models)
     if options.commercial_only:
         os.environ["BLENDER_3R_COMMERCIAL_ONLY"] = "1"
+    if options.step_aside:
+        step_aside()
     return serve(options.parent)
 
 
@@ -201,6 +203,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--parent", type=int, metavar="PID", help="end when this process is gone")
     serve.add_argument("--models", metavar="FOLDER", help="keep weights there instead of in the hub's own cache")
     serve.add_argument("--commercial-only", action="store_true", help="refuse models that allow no commercial use")
+    serve.add_argument(
+        "--step-aside", action="store_true", help="run only while nobody else wants the processor (Linux)"
+    )
     return parser
 
 

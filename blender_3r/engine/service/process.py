@@ -209,6 +209,17 @@ class Service:
         self.send("failed", id=job_id, kind=error.kind, message=error.message, hint=error.hint)
 
 
+def step_aside() -> None:
+    """Let this process run only while nobody else wants the processor, where the system knows how (Linux).
+
+    A window that the processor draws is put together in dozens of turns between programs and threads. A low priority
+    lets it run more, but each turn may first wait until the engine has used up its own, some milliseconds.
+    """
+    if hasattr(os, "SCHED_IDLE"):
+        with contextlib.suppress(OSError):  # forbidden in some containers
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def serve(parent: int | None = None, idle_s: float = IDLE_S) -> NoReturn:
     """Serve until standard input closes, "quit" arrives, the parent process is gone or nothing was asked for idle_s.
 

@@ -171,8 +171,10 @@ WORDS = {
     # photos, points, surfaces
     "Look Through Photos": "Durch die Fotos blicken",
     "Solid draws points gray.": "Solid zeichnet Punkte grau.",
-    "The graphics card does not draw the points: {}. Switch Fast Display off.": "Die Grafikkarte zeichnet die Punkte "
-    "nicht: {}. Schnelle Darstellung ausschalten.",
+    "The graphics card does not draw the points: {}. Blender's own display shows them.": "Die Grafikkarte zeichnet die "
+    "Punkte nicht: {}. Blenders eigene Darstellung zeigt sie.",
+    "Without a graphics card {} % of them are drawn, each as much larger.": "Ohne Grafikkarte werden {} % von ihnen "
+    "gezeichnet, jeder entsprechend größer.",
     "{} ({} of {})": "{} ({} von {})",
     "Detail": "Feinheit",
     "Faces": "Flächenzahl",
