@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from blender_3r.scene import compat
 from blender_3r.scene.cloud import Cloud
 from blender_3r.scene.dynamic import moving_modifier
-from blender_3r.scene.fast_display import add_fast_display
+from blender_3r.scene.fast_display import remove_fast_display
 from blender_3r.scene.job import ImportOptions, import_job
 from blender_3r.scene.jobdata import read_job
 from blender_3r.scene.point_nodes import add_point_display, point_modifier
@@ -42,12 +42,12 @@ FASTEST = 240  # frames a second that are asked for, so that nothing waits
 
 
 def build(way: str, job: Path) -> None:
-    """The scene of one way: moving (ours), fast (ours, Fast Display), vertices (ours, not made into points), keys (an
-    object for each frame), still (the first frame's), empty.
+    """The scene of one way: moving (ours), nodes (ours, without Fast Display), vertices (ours, not made into points),
+    keys (an object for each frame), still (the first frame's), empty.
     """
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     scene = bpy.context.scene
-    is_ours = way in ("moving", "fast", "vertices")
+    is_ours = way in ("moving", "nodes", "vertices")
     moving = "frames" if is_ours else "none"
     budget = ALL if is_ours else 0
     result = import_job(scene, job, ImportOptions(point_budget=budget, plate=False, moving=moving))
@@ -57,11 +57,10 @@ def build(way: str, job: Path) -> None:
             item = _points(f"{index}", _of_view(cloud, index), result.root)
             if way == "keys":
                 _show_at(item, scene.frame_start + index)
-    if way in ("fast", "vertices"):
+    if way in ("nodes", "vertices"):
         points = next(item for item in scene.objects if moving_modifier(item) is not None)
-        if way == "fast":
-            add_fast_display(points)
-        else:
+        remove_fast_display(points)
+        if way == "vertices":
             points.modifiers.remove(point_modifier(points))
 
 
