@@ -152,7 +152,7 @@ class THREER_OT_show_point_colors(bpy.types.Operator):
 
 class THREER_OT_toggle_fast_display(PointsOperator, bpy.types.Operator):
     """Draw the points straight from the graphics card's memory: in their colours in Solid too, and fast enough to \
-play points that move. Renders do not change; viewport renders leave the points out"""
+play points that move. Renders do not change; viewport renders and clicks in the view leave the points out"""
 
     bl_idname = "threer.toggle_fast_display"
     bl_label = "Fast Display"

@@ -150,12 +150,14 @@ class DrawnPoints:
             piece.batch = make_dots(values.position, color, radius)
 
 
-def _look(block: bpy.types.Mesh | bpy.types.PointCloud) -> tuple[object, ...]:
-    """How many points, which attributes, and a few points' places and colours."""
+def _look(block: bpy.types.Mesh | bpy.types.PointCloud) -> str:
+    """How many points, which attributes, and a few points' places and colours; as words, which equal each other even
+    where a place is no number.
+    """
     place, color = block.attributes["position"].data, block.attributes.get("Col")
     few = range(0, len(place), max(1, len(place) // _LOOKED_AT))
     colors = [tuple(color.data[i].color) for i in few] if color is not None else []
-    return len(place), *block.attributes.keys(), *(tuple(place[i].vector) for i in few), *colors
+    return repr((len(place), *block.attributes.keys(), *(tuple(place[i].vector) for i in few), *colors))
 
 
 def _point_size(points: bpy.types.Object) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import bpy
@@ -103,11 +105,9 @@ _handle: Any = None
 
 
 def _draw() -> None:
-    try:
-        if not fast_points.failure:
+    if not fast_points.failure:
+        with _failures_told():
             fast_points.draw(bpy.context)
-    except Exception as error:  # a driver's own: Blender would print it at each redraw and the artist would see nothing
-        fast_points.fail(error)
     group = find_fast_group()
     if fast_points.failure and group is not None and group.users and not bpy.app.timers.is_registered(_give_back):
         bpy.app.timers.register(_give_back, first_interval=0.0)
@@ -115,10 +115,19 @@ def _draw() -> None:
 
 def _go_on() -> float | None:
     """Between redraws, so that the window is never away for all of it."""
-    if not fast_points.read():
-        return 0.0
+    with _failures_told():
+        if not fast_points.read():
+            return 0.0
     _redraw()
     return None
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a driver's own: Blender would print it at each redraw and the artist would see nothing
+        fast_points.fail(error)
 
 
 def _give_back() -> None:

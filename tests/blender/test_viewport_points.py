@@ -273,15 +273,29 @@ def test_points_in_edit_mode_are_not_read(card, points, monkeypatch):
     assert card.drawn == list(range(COUNT))
 
 
-def test_what_the_graphics_card_cannot_draw_is_left_to_blender(card, points, monkeypatch):
+def test_points_at_no_place_do_not_ask_for_redraws_for_ever(card, points, monkeypatch):
+    kept = fast_points.FastPoints()
+    monkeypatch.setattr(fast_points, "_BUDGET_S", 10.0)
+    points.data.vertices[0].co.x = float("nan")
+    put(points, "Min Confidence", 0.5)  # card rounds places
+    add_fast_display(points)
+    bpy.context.view_layer.update()
+    redraw_all(kept)
+    assert card.drawn == list(range(11, COUNT))
+
+
+@pytest.mark.parametrize("what", ["draw", "read"])
+def test_what_the_graphics_card_cannot_draw_is_left_to_blender(what, card, points, monkeypatch):
     kept = fast_points.FastPoints()
     monkeypatch.setattr(fast_points, "fast_points", kept)
 
-    def fails(context: object) -> None:
+    def fails(*_: object) -> None:
         raise MemoryError("no memory.")
 
-    monkeypatch.setattr(kept, "draw", fails)
+    monkeypatch.setattr(kept, what, fails)
     add_fast_display(points)
+    if what == "read":
+        fast_points._go_on()
     fast_points._draw()
     assert kept.failure == "no memory"
     assert bpy.app.timers.is_registered(fast_points._give_back)

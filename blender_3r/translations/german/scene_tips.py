@@ -12,9 +12,10 @@ TIPS = {
     "die Punkte; verschiebe, drehe und skaliere ihn: Nur Punkte darin sind zu sehen",
     "Also show the points of that many frames before": "Auch die Punkte von so vielen Bildern davor zeigen",
     "Draw the points straight from the graphics card's memory: in their colours in Solid too, and fast enough to play "
-    "points that move. Renders do not change; viewport renders leave the points out": "Zeichnet die Punkte direkt aus "
-    "dem Speicher der Grafikkarte: auch in Solid in ihren Farben, und schnell genug, um bewegte Punkte abzuspielen. "
-    "Gerendertes ändert sich nicht; gerenderte Ansichten lassen die Punkte weg",
+    "points that move. Renders do not change; viewport renders and clicks in the view leave the points out": "Zeichnet "
+    "die Punkte direkt aus dem Speicher der Grafikkarte: auch in Solid in ihren Farben, und schnell genug, um bewegte "
+    "Punkte abzuspielen. Gerendertes ändert sich nicht; gerenderte Ansichten und Klicks in die Ansicht lassen die "
+    "Punkte aus",
     "Hide points further than this from their camera. 0: no limit": "Verbirgt Punkte, die weiter von ihrer Kamera weg "
     "sind. 0: keine Grenze",
     "Hide points less certain than this": "Verbirgt Punkte, die unsicherer sind",
