@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import panels, preferences, properties, translations
+from . import panels, preferences, preferred, properties, translations
 from .client import library, session
 from .operators import (
     downloads,
@@ -63,7 +63,7 @@ def register() -> None:
     fast_points.register()
     session.register()
     library.register(reconstruct.ask_for_estimate)
-    preferences.refresh_engine()
+    preferred.refresh_engine()
 
 
 def unregister() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import bpy
 
-from .. import preferences
+from .. import preferred
 from ..client import environment
 from ..client.doctor import Checkup
 from ..client.installer import Installer, Remover, Repair
@@ -37,13 +37,13 @@ class _EngineWork:
 
     def start(self, make: Callable[[Path, str], Work]) -> set[str]:
         """make: engine folder and profile to the work, which begins at once."""
-        folder = preferences.engine_folder()
+        folder = preferred.engine_folder()
         try:
-            work = make(folder, preferences.profile())
+            work = make(folder, preferred.profile())
         except OSError as error:
             self.report({"ERROR"}, f"The engine folder {folder} cannot be written ({error.strerror})")
             return {"CANCELLED"}
-        session.install(work, preferences.refresh_engine)
+        session.install(work, preferred.refresh_engine)
         return self._wait(work) if reconstruct.is_headless() else {"FINISHED"}
 
     def _wait(self, work: Work) -> set[str]:
@@ -54,7 +54,7 @@ class _EngineWork:
                 step = work.state.step
                 print(f"3R: {step}", flush=True)
             time.sleep(0.05)
-        preferences.refresh_engine()
+        preferred.refresh_engine()
         failure = work.state.failure
         if failure is not None:
             self.report({"ERROR"}, f"{failure.message} {failure.hint} Log: {work.log}")
@@ -72,7 +72,7 @@ def why_not() -> str:
 
 def is_something_there() -> bool:
     """Whether an engine was installed, or half of one, or the preferences name a Python that is there."""
-    return session.engine.python is not None or preferences.engine_folder().is_dir()
+    return session.engine.python is not None or preferred.engine_folder().is_dir()
 
 
 def _pythons() -> list[Path]:
@@ -189,7 +189,7 @@ class THREER_OT_open_engine_folder(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        folder = preferences.engine_folder()
+        folder = preferred.engine_folder()
         if not os.path.isdir(folder):
             self.report({"WARNING"}, f"{folder} is not there yet")
             return {"CANCELLED"}

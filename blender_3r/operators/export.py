@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from .. import preferences
+from .. import preferred
 from ..client.delivery import Delivered, Delivery, Home, Turn
 from ..client.export_job import ExportJob
 from ..client.job import Failure
@@ -199,12 +199,12 @@ def start_export(
 
     title: what is made, for the panel, whose Retry calls the operator again.
     """
-    preferences.refresh_engine()
+    preferred.refresh_engine()
     if session.engine.state != "ready":
         operator.report({"ERROR"}, session.engine.text)
         return {"CANCELLED"}
     library.catalogue.make_room()
-    command, again = preferences.serve_command(), operator.bl_idname.lower().replace("_ot_", ".")
+    command, again = preferred.serve_command(), operator.bl_idname.lower().replace("_ot_", ".")
     launch = launcher(lambda: ExportJob(command, folder, format_, out, options, title, again, session.keeper))
     turn = Turn(f"{title} of {folder.name}", ("export", str(out)), folder, launch, Home.of(context.scene), delivery)
     try:

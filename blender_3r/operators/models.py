@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 
-from .. import preferences
+from .. import preferred
 from ..client.library import library
 from ..client.model_facts import Model
 from ..client.session import session
@@ -179,7 +179,7 @@ class THREER_OT_install_full(bpy.types.Operator):
             self.report({"ERROR"}, OFFLINE)
             return {"CANCELLED"}
         library.catalogue.rest()
-        preferences.get().profile = "full"
+        preferred.get().profile = "full"
         return bpy.ops.threer.install_engine()
 
 

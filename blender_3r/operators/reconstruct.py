@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 from bpy.app.translations import pgettext_iface as iface_
 
-from .. import preferences
+from .. import preferred
 from ..client import environment
 from ..client.delivery import Delivered, Delivery, Home, Turn
 from ..client.job import Failure, Job
@@ -116,7 +116,7 @@ class THREER_OT_reconstruct(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         settings = context.scene.threer
-        preferences.refresh_engine()
+        preferred.refresh_engine()
         if session.engine.state != "ready":
             self.report({"ERROR"}, session.engine.text)
             return {"CANCELLED"}
@@ -207,7 +207,7 @@ class THREER_OT_open_log(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if self.is_install:
-            return _open(self, environment.install_log(preferences.engine_folder()))
+            return _open(self, environment.install_log(preferred.engine_folder()))
         if session.job is None:
             self.report({"WARNING"}, "There is no job whose log could be opened")
             return {"CANCELLED"}
@@ -295,14 +295,14 @@ def ask_for_estimate(scene: bpy.types.Scene) -> None:
         library.catalogue.forget_estimate()
         return
     size = settings.info_width, settings.info_height
-    library.catalogue.wish_estimate(request, settings.info_used, size, preferences.jobs_folder())
+    library.catalogue.wish_estimate(request, settings.info_used, size, preferred.jobs_folder())
 
 
 def _turn(settings: THREER_PG_settings, scene: bpy.types.Scene) -> Turn:
     """A job with the settings of this moment. Raises EngineError when footage or a setting is wrong."""
     request, source = request_of(settings), footage.source_of(settings)
-    folder = job_folder(preferences.jobs_folder(), source, [turn.folder for turn in session.turns()])
-    command = preferences.serve_command()
+    folder = job_folder(preferred.jobs_folder(), source, [turn.folder for turn in session.turns()])
+    command = preferred.serve_command()
     request["settings"] |= draw_mask(settings, source, folder)
     launch = launcher(lambda: Job(command, folder, request, keeper=session.keeper))
     return Turn(source.name, footage.pick_key(settings), folder, launch, Home.of(scene), delivery_of(settings))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from .. import preferences
+from .. import preferred
 from ..client.delivery import Delivered, Delivery, Home, Turn
 from ..client.job import Failure
 from ..client.library import library
@@ -66,7 +66,7 @@ class THREER_OT_make_surface(_SurfaceOperator, bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        preferences.refresh_engine()
+        preferred.refresh_engine()
         if session.engine.state != "ready":
             self.report({"ERROR"}, session.engine.text)
             return {"CANCELLED"}
@@ -163,7 +163,7 @@ def _report(operator: bpy.types.Operator, make: Callable[[], SurfaceResult]) -> 
 
 def _turn(context: bpy.types.Context) -> Turn:
     folder, settings = Path(job_of(context)), context.scene.threer.surfaces
-    command = preferences.serve_command()
+    command = preferred.serve_command()
     wishes: dict[str, Any] = {
         "detail": settings.detail,
         "voxel": settings.voxel if settings.use_voxel else None,

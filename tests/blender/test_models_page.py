@@ -191,7 +191,7 @@ def test_only_models_for_commercial_use(zoo, threer):
     preferences = extension.preferences()
     zoo("zoo-commercial")
     preferences.commercial_only = True
-    assert "--commercial-only" in reconstruct.preferences.serve_command()
+    assert "--commercial-only" in reconstruct.preferred.serve_command()
     library.catalogue.refresh()
     until(lambda: library.catalogue.status == "known")
     listed = shown()
@@ -209,14 +209,14 @@ def test_only_models_for_commercial_use(zoo, threer):
 @pytest.mark.parametrize(("device", "expected"), [("SOFTWARE", True), ("NVIDIA", False)])
 def test_the_engine_steps_aside_where_the_processor_draws(monkeypatch, device, expected):
     monkeypatch.setattr(fast_display.gpu, "platform", SimpleNamespace(device_type_get=lambda: device))
-    assert ("--step-aside" in reconstruct.preferences.serve_command()) == expected
+    assert ("--step-aside" in reconstruct.preferred.serve_command()) == expected
 
 
 def test_the_models_folder_goes_to_the_engine(zoo, tmp_path):
     zoo(list_=False)
-    assert "--models" not in reconstruct.preferences.serve_command()
+    assert "--models" not in reconstruct.preferred.serve_command()
     extension.preferences().models_folder = str(tmp_path / "weights")
-    assert reconstruct.preferences.serve_command()[-2:] == ["--models", str(tmp_path / "weights")]
+    assert reconstruct.preferred.serve_command()[-2:] == ["--models", str(tmp_path / "weights")]
 
 
 # -- method and model

@@ -330,14 +330,14 @@ def test_a_job_folder_that_cannot_be_made(threer, tmp_path):
 
 
 def test_where_jobs_go(threer, tmp_path, monkeypatch):
-    from blender_3r import preferences
+    from blender_3r import preferred
 
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    assert preferences.jobs_folder() == tmp_path / "data" / "blender_3r" / "jobs"
+    assert preferred.jobs_folder() == tmp_path / "data" / "blender_3r" / "jobs"
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
-    assert preferences.jobs_folder() == tmp_path / "3r_jobs"
+    assert preferred.jobs_folder() == tmp_path / "3r_jobs"
     extension.preferences().job_folder = str(tmp_path / "elsewhere")
-    assert preferences.jobs_folder() == tmp_path / "elsewhere"
+    assert preferred.jobs_folder() == tmp_path / "elsewhere"
 
 
 def test_jobs_of_equal_names_do_not_meet(threer, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,11 @@ MAY_IMPORT = {
     "viewport": {"scene"},
     "client": SHARED_PARTS,
     "operators": SHARED_PARTS
-    | {"engine/export", "client", "scene", "viewport", "widgets", "preferences", "properties", "surface_properties"},
+    | {"engine/export", "client", "scene", "viewport", "widgets", "preferred", "properties", "surface_properties"},
     "properties": {"operators", "surface_properties", "translations"},
     "panels": {"client", "operators", "properties", "scene", "translations", "viewport", "widgets"},
-    "preferences": {"client", "panels", "scene"},
+    "preferences": {"client", "panels", "preferred"},
+    "preferred": {"client", "scene"},
     "engine/geometry": SHARED_PARTS,
     "engine/media": SHARED_PARTS,
     "engine/models": {"engine/geometry"},
@@ -52,10 +54,18 @@ def part_of(module: str) -> str | None:
     return names[1] if len(names) > 1 else ""
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Full names of all modules that a file imports, inside functions too."""
+class _WithoutTypes(ast.NodeTransformer):
+    """Takes out what only type checkers read."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
+
+
+def imports(path: Path, for_types: bool = True) -> Iterator[str]:
+    """Full names of all modules that a file imports, inside functions too. for_types: also those for type checkers."""
     package = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree if for_types else _WithoutTypes().visit(tree)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -68,12 +78,16 @@ def imports(path: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def known() -> dict[str, dict[str, set[str]]]:
+    return read_parts()
+
+
+def read_parts(for_types: bool = True) -> dict[str, dict[str, set[str]]]:
     """For each part the modules that it imports, and the files that do."""
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
         names = path.relative_to(ROOT).with_suffix("").parts
         part = part_of(".".join(names if names[-1] != "__init__" else names[:-1]))
-        for module in imports(path):
+        for module in imports(path, for_types):
             found[part][module].add(str(path.relative_to(ROOT)))
     return found
 
@@ -85,6 +99,13 @@ def test_a_part_imports_only_what_it_may(known, part):
         target = part_of(module)
         if target not in (None, "", part):
             assert target in MAY_IMPORT[part], f"{sorted(files)} import {module}"
+
+
+def test_no_arrow_comes_back():
+    parts = read_parts(for_types=False)
+    arrows = {part: {part_of(module) for module in modules} - {part, None, ""} for part, modules in parts.items()}
+    order = list(TopologicalSorter(arrows).static_order())  # raises CycleError, which names the parts
+    assert order.index("client") < order.index("operators") < order.index("panels") < order.index("preferences")
 
 
 def test_the_engine_knows_no_blender_and_blender_none_of_the_engines_packages(known):
