@@ -18,7 +18,7 @@ from . import tags
 from .cameras import write_animated_camera, write_photo_camera
 from .cloud import Cloud
 from .dynamic import write_moving
-from .fast_display import is_drawn_by_processor
+from .fast_display import fast_modifier, is_drawn_by_processor
 from .job import ImportOptions, build_job_in_slices, write_facts
 from .jobdata import JobData
 from .plate import scene_frames
@@ -26,6 +26,7 @@ from .points import write_points
 
 GROWING_POINTS = 500_000  # at most so many are written at once, in some 15 ms
 FEWEST_POINTS = 25_000  # and so many always
+FAST_POINTS = 100_000  # by Fast Display, where the processor draws: what takes no more time than the window itself
 REDRAW_S = 0.15  # what a redraw with them may take
 RAISE = 4  # times as many points as were drawn, at most, where a redraw took less
 
@@ -43,18 +44,22 @@ class Growth:
 
     points: how many of them the next step may bring. A graphics card draws GROWING_POINTS in a few milliseconds. Where
     the processor draws (no driver, a remote desktop), each redraw takes time for every point, and the window would
-    stall at each step: it shows fewer, which grow all the same, until the result comes with all.
+    stall at each step: it shows fewer, which grow all the same, until the result comes with all. With Fast Display most
+    of the time is the window's own.
     """
 
     def __init__(self, run: str, options: ImportOptions) -> None:
         self.points = FEWEST_POINTS if is_drawn_by_processor() else GROWING_POINTS
-        self._drawn = 0
+        self._drawn, self._is_fast = 0, False
         self._run, self._options = run, dataclasses.replace(options, is_partial=True)
         self._has_begun = self._has_points = self._has_moving = False
         self._photos: set[str] = set()  # whose cameras came with this run
 
     def redrawn(self, seconds: float) -> None:
         """What a redraw took, with all that build_in_slices brought last and whatever else is in sight."""
+        if self._is_fast and is_drawn_by_processor():
+            self.points = min(FAST_POINTS, max(self.points, RAISE * self._drawn))
+            return
         possible = int(self._drawn * min(RAISE, REDRAW_S / max(seconds, 1e-3)))
         if seconds > REDRAW_S:
             self.points = max(FEWEST_POINTS, possible)
@@ -68,6 +73,8 @@ class Growth:
         if self._has_begun and (root is None or root.get(tags.RUN) != self._run):
             return Grown(is_there=False, is_new=False)
         self._drawn = len(data.cloud or ()) + len(data.moving or ())
+        shown = [there[role, ""] for role in ("points", "moving") if (role, "") in there]
+        self._is_fast = bool(shown) and all(fast_modifier(points) is not None for points in shown)
         if not self._has_begun or self._needs_datablocks(data):
             yield from self._import(scene, data)
             return Grown(is_there=True, is_new=True)

@@ -14,7 +14,7 @@ from test_import_slices import photo_job
 from blender_3r.engine.reconstruction import Reconstruction
 from blender_3r.scene import compat, fast_display, tags
 from blender_3r.scene import growth as growth_module
-from blender_3r.scene.growth import FEWEST_POINTS, GROWING_POINTS, REDRAW_S, Grown, Growth
+from blender_3r.scene.growth import FAST_POINTS, FEWEST_POINTS, GROWING_POINTS, REDRAW_S, Grown, Growth
 from blender_3r.scene.job import ImportOptions, finish, import_job
 from blender_3r.scene.jobdata import read_job
 
@@ -116,6 +116,24 @@ def test_it_brings_as_many_points_as_a_redraw_can_take(monkeypatch, empty_file, 
     monkeypatch.setattr(growth_module, "GROWING_POINTS", 3 * drawn)
     growth.redrawn(0.0)
     assert growth.points == 3 * drawn
+
+
+def test_fast_display_needs_no_fewer_points(monkeypatch, empty_file, tmp_path):
+    video_job(tmp_path)
+    monkeypatch.setattr(fast_display.gpu, "platform", SimpleNamespace(device_type_get=lambda: "SOFTWARE"))
+    monkeypatch.setattr(growth_module, "FEWEST_POINTS", 100)
+    growth = Growth("run", ImportOptions())
+    assert growth.points == 100
+    finish(growth.build_in_slices(empty_file, read_job(tmp_path)))
+    for raise_, expected in ((4, 4 * len(points().data.vertices)), (10**9, FAST_POINTS), (4, FAST_POINTS)):
+        monkeypatch.setattr(growth_module, "RAISE", raise_)
+        finish(growth.build_in_slices(empty_file, read_job(tmp_path)))
+        growth.redrawn(1000 * REDRAW_S)
+        assert growth.points == expected
+    fast_display.remove_fast_display(points())
+    finish(growth.build_in_slices(empty_file, read_job(tmp_path)))
+    growth.redrawn(1000 * REDRAW_S)
+    assert growth.points == 100
 
 
 @pytest.mark.parametrize(("device", "expected"), [("SOFTWARE", FEWEST_POINTS), ("NVIDIA", GROWING_POINTS)])
