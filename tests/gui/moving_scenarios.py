@@ -21,9 +21,7 @@ def moving(gui):
     bpy.ops.threer.import_job(directory=str(job), point_budget=POINTS)
     ball = bpy.data.objects["roll Moving"]
     bpy.context.view_layer.objects.active = ball
-    yield from gui.click(
-        "threer.toggle_fast_display"
-    )  # else there is nothing to count; it is on where the processor draws
+    yield from gui.click("threer.toggle_fast_display")  # on where the processor draws; the nodes' points can be counted
     with bpy.context.temp_override(window=gui.window, area=gui.area, region=gui.view):
         bpy.ops.view3d.view_camera()
     bpy.context.scene.frame_set(3)
